@@ -1,0 +1,89 @@
+import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/contract.ts";
+
+/** A counter or gauge with its labels, as plain data. `name` has no `postern_` prefix. */
+export interface CounterSample {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** A histogram with its labels. `counts[i]` is how many values were ≤ `bounds[i]`, not cumulated; the last is the rest. */
+export interface HistogramSample {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly bounds: readonly number[];
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
+/** What one data plane has counted since it started. */
+export interface MetricsSnapshot {
+  readonly counters: readonly CounterSample[];
+  readonly gauges: readonly CounterSample[];
+  readonly histograms: readonly HistogramSample[];
+}
+
+/** A row of `/api/v1/connections`. */
+export interface ConnectionRow {
+  readonly id: string;
+  readonly listener: string;
+  readonly source: string;
+  readonly protocol: string;
+  readonly sni?: string;
+  readonly plugin?: string;
+  readonly target?: string;
+  /** `preface`, `routing`, `handshake`, `dialing`, `relaying` or `handling`. */
+  readonly state: string;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
+/** A row of `/api/v1/plugins`. */
+export interface PluginRow {
+  readonly name: string;
+  readonly isolation: "inline" | "worker";
+  readonly module: string;
+  /** What it was really granted, after the templates were filled in. */
+  readonly permissions: Readonly<Record<string, readonly string[] | boolean>>;
+  readonly state: "starting" | "up" | "down";
+  readonly restarts: number;
+  readonly status: PluginStatus;
+}
+
+/** `/api/v1/status`. */
+export interface GatewayStatus {
+  readonly version: string;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly threads: number;
+  readonly draining: boolean;
+  /** As bound: a configured port 0 shows the real one. */
+  readonly listeners: readonly { readonly address: string; readonly kind: "stream" | "http" }[];
+  readonly connections: { readonly active: number; readonly total: number };
+  readonly bytes: { readonly in: number; readonly out: number };
+  /** Refused connections by reason. */
+  readonly rejected: Readonly<Record<string, number>>;
+  readonly plugins: readonly PluginRow[];
+  /** Resident memory of the whole process, bytes. */
+  readonly memory: number;
+  /** The last reload that was refused, and why. */
+  readonly reloadError?: string;
+}
+
+/** What the admin worker may ask of the supervisor: this much and nothing else. */
+export interface AdminMethods {
+  [method: string]: (...args: never[]) => unknown;
+  status(): Promise<GatewayStatus>;
+  /** Whether the gateway takes connections and every plugin is ready; `reasons` has a line for each that is not. */
+  readiness(): Promise<{ readonly ready: boolean; readonly reasons: readonly string[] }>;
+  metrics(): Promise<
+    { readonly planes: readonly MetricsSnapshot[]; readonly plugins: readonly MetricSample[] }
+  >;
+  /** At most `limit` rows, oldest first. */
+  connections(limit: number): Promise<readonly ConnectionRow[]>;
+  /** False when there is no such connection. */
+  closeConnection(id: string): Promise<boolean>;
+  routes(): Promise<readonly (RouteInfo & { readonly plugin: string })[]>;
+}

@@ -1,0 +1,218 @@
+import type { z } from "zod";
+import type { ByteStream } from "../byte_stream.ts";
+import type { Log } from "../log.ts";
+
+/** Unique among all connections of one gateway since it started; the same in every log line from accept to close. */
+export type ConnectionId = string;
+
+/** An IP address, never a name; IPv4-mapped IPv6 is written as IPv4. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What the first bytes show. `postgres` stays `postgres` when TLS follows its SSLRequest. */
+export type Protocol = "tls" | "postgres" | "http" | "ssh" | "other";
+
+/** What a TLS client asked for in its ClientHello (RFC 8446 §4.1.2). Nothing in it is authenticated. */
+export interface ClientHelloInfo {
+  /** Canonical server name (see `core/names.ts`), or absent when the client sent none. */
+  readonly serverName?: string;
+  /** Protocol names offered by ALPN (RFC 7301), in the client's order. */
+  readonly alpn: readonly string[];
+  /** Versions offered, as on the wire: `0x0303` is TLS 1.2, `0x0304` TLS 1.3. */
+  readonly versions: readonly number[];
+}
+
+/** What the gateway's own TLS handshake with the client established. */
+export interface TerminatedTls {
+  /** `TLSv1.2` or `TLSv1.3`. */
+  readonly version: string;
+  /** The protocol agreed by ALPN, or absent. */
+  readonly alpn?: string;
+  /**
+   * The client's certificate chain in DER, leaf first. Present only when the decision asked for a certificate
+   * and the chain leads to one of its CAs; never trust anything else.
+   */
+  readonly clientCertificates?: readonly Uint8Array[];
+}
+
+/** Everything known about a connection when a plugin is asked. Plain data: it crosses worker boundaries. */
+export interface ConnectionInfo {
+  readonly id: ConnectionId;
+  /** The listener's address as written in the config. */
+  readonly listener: string;
+  /** The public client: from the PROXY header of a trusted peer, else the same as `peer`. */
+  readonly source: Endpoint;
+  /** Where the public client connected to: from the PROXY header of a trusted peer, else our own address. */
+  readonly destination: Endpoint;
+  /** Who the TCP connection is from: the client itself or a load balancer. */
+  readonly peer: Endpoint;
+  readonly protocol: Protocol;
+  /** Present when the client opened with TLS, directly or behind a PostgreSQL SSLRequest. */
+  readonly tls?: ClientHelloInfo;
+  /** Present when this plugin answered `terminate` and is asked again behind the handshake. */
+  readonly terminated?: TerminatedTls;
+}
+
+/** Why a connection is turned away. The core answers in the client's protocol: see `core/data_plane/reject.ts`. */
+export type RejectReason =
+  | "unknown_name"
+  | "no_server_name"
+  | "forbidden"
+  | "bad_certificate"
+  | "unavailable"
+  | "timeout"
+  | "over_limit"
+  | "not_supported";
+
+/** Dial one of these, and relay. */
+export interface Forward {
+  readonly kind: "forward";
+  /** `host:port`, IPv6 in brackets; several are tried in this order until one connects. */
+  readonly to: string | readonly string[];
+  /**
+   * The PROXY header that the upstream gets first. `pass` sends on exactly the bytes that the client's proxy
+   * sent, and nothing when there was none. @default "off"
+   */
+  readonly proxyProtocol?: "off" | "v1" | "v2" | "pass";
+  /** TLVs for a v2 header, type 0xE0–0xEF (the range for custom use in HAProxy's proxy-protocol.txt §2.2). */
+  readonly tlvs?: readonly { readonly type: number; readonly value: Uint8Array }[];
+}
+
+/** Finish the TLS handshake here, with a certificate for the name that the client asked for. */
+export interface Terminate {
+  readonly kind: "terminate";
+  /** What happens behind the handshake. Absent: the same plugin is asked again, with `terminated` filled in. */
+  readonly then?: Forward | Handle | Reject;
+  /** ALPN protocols in the gateway's order of preference; none agreed means a `no_application_protocol` alert. */
+  readonly alpn?: readonly string[];
+  /** @default "TLSv1.2" */
+  readonly minVersion?: "TLSv1.2" | "TLSv1.3";
+  /** Asks for (`request`) or insists on (`require`) a client certificate that leads to one of `ca` (PEM). */
+  readonly clientCertificate?: { readonly mode: "request" | "require"; readonly ca: string };
+}
+
+/** The plugin takes the byte stream itself. Inline plugins only. */
+export interface Handle {
+  readonly kind: "handle";
+}
+
+/** Turn the client away, with an answer that its protocol understands. */
+export interface Reject {
+  readonly kind: "reject";
+  readonly reason: RejectReason;
+  /** For the log, never for the client. */
+  readonly detail?: string;
+}
+
+/** Where a connection goes. Plain data: it crosses worker boundaries. */
+export type Decision = Forward | Terminate | Handle | Reject;
+
+/** One attempt to reach an upstream. */
+export interface DialEvent {
+  readonly connection: ConnectionId;
+  /** The entry of {@link Forward.to} that was tried. */
+  readonly target: string;
+  readonly ms: number;
+  /** Absent when it connected. */
+  readonly failure?: string;
+}
+
+/** How a connection ended. */
+export interface ClosedEvent {
+  readonly connection: ConnectionId;
+  /** Client to upstream, without the PROXY header. */
+  readonly bytesIn: number;
+  /** Upstream to client. */
+  readonly bytesOut: number;
+  readonly ms: number;
+  /** `ok`, or what ended it: `reset`, `idle_timeout`, `connect_failed`, `drained`, `closed_by_admin`, … */
+  readonly result: string;
+}
+
+/** A plugin's own view of itself, for `status`, `/readyz` and `/api/v1/plugins`. */
+export interface PluginStatus {
+  readonly ready: boolean;
+  /** One line: why not ready, or what is going on. */
+  readonly reason?: string;
+  /** Plain data for people and scripts. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** One line of `/api/v1/routes`. */
+export interface RouteInfo {
+  /** What it matches, as written in the config: `db.example.com`, `protocol ssh`. */
+  readonly match: string;
+  readonly action: string;
+  readonly targets?: readonly {
+    readonly target: string;
+    readonly healthy: boolean;
+    readonly connections: number;
+  }[];
+}
+
+/** One sample of a metric that only this plugin has. `name` has no `postern_` prefix. */
+export interface MetricSample {
+  readonly name: string;
+  readonly help: string;
+  readonly type: "counter" | "gauge";
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** What `explain` prints: one line a step, and what it comes to. */
+export interface Explanation {
+  readonly steps: readonly string[];
+  readonly decision?: Decision;
+}
+
+/** A routing plugin at work. Everything but `route` is optional. It runs inline or in a worker of its own. */
+export interface Plugin {
+  /**
+   * Where this connection goes, or `undefined` when it is not this plugin's.
+   *
+   * @param options.signal Aborted when the client has left or the time for an answer is over.
+   */
+  route(
+    connection: ConnectionInfo,
+    options: { readonly signal: AbortSignal },
+  ): Decision | undefined | Promise<Decision | undefined>;
+  /** Takes the byte stream after a `handle` decision; closing it is the plugin's duty. Inline plugins only. */
+  handle?(
+    stream: ByteStream,
+    connection: ConnectionInfo,
+    options: { readonly signal: AbortSignal },
+  ): Promise<void>;
+  /** An attempt to reach a target that this plugin named has ended. */
+  dialed?(event: DialEvent): void;
+  /** A connection that this plugin decided on has ended. Called once for each decision but `undefined`. */
+  closed?(event: ClosedEvent): void;
+  /** Takes a new config without losing state. Absent: a new instance is started and this one disposed. */
+  reload?(config: unknown): void | Promise<void>;
+  status?(): PluginStatus | Promise<PluginStatus>;
+  routes?(): readonly RouteInfo[] | Promise<readonly RouteInfo[]>;
+  metrics?(): readonly MetricSample[] | Promise<readonly MetricSample[]>;
+  [Symbol.asyncDispose]?(): Promise<void>;
+}
+
+/** What the gateway lends to a plugin. */
+export interface PluginContext {
+  /** The plugin's word in the config. */
+  readonly name: string;
+  readonly log: Log;
+}
+
+/** The default export of a plugin's module. Importing it needs no permission; `start` does the work. */
+export interface PluginDefinition<Config = unknown> {
+  /** Checks the plugin's section of the config and fills in defaults. Runs without any permission. */
+  readonly config: z.ZodType<Config>;
+  start(config: Config, context: PluginContext): Plugin | Promise<Plugin>;
+  /** What `route` would answer, and why, without doing it. Runs without any permission. */
+  explain?(config: Config, connection: ConnectionInfo): Explanation;
+}
+
+/** Types a plugin's definition; use it as `export default definePlugin({ config: …, start(config) { … } })`. */
+export function definePlugin<Config>(definition: PluginDefinition<Config>): PluginDefinition<Config> {
+  return definition;
+}
