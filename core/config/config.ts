@@ -12,7 +12,7 @@ export interface GatewayConfig {
 }
 
 export interface ListenerConfig {
-  /** As written in the config: `0.0.0.0:443`, `[::]:443`, `127.0.0.1:0`. */
+  /** As written in the config, in canonical form: `0.0.0.0:443`, `[::]:443`, `127.0.0.1:0`. */
   readonly address: string;
   readonly hostname: string;
   readonly port: number;

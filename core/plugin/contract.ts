@@ -159,6 +159,8 @@ export interface MetricSample {
   readonly type: "counter" | "gauge";
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
+  /** How the samples of several data planes become one. @default "sum" */
+  readonly merge?: "sum" | "min" | "max";
 }
 
 /** What `explain` prints: one line a step, and what it comes to. */
@@ -208,6 +210,14 @@ export interface PluginDefinition<Config = unknown> {
   /** Checks the plugin's section of the config and fills in defaults. Runs without any permission. */
   readonly config: z.ZodType<Config>;
   start(config: Config, context: PluginContext): Plugin | Promise<Plugin>;
+  /**
+   * The server names that this plugin may take, as patterns (`db.example.com`, `*.example.com`, `*`). The gateway
+   * asks it about no other connection, and while it is down refuses just these. Absent: it is asked about every
+   * connection, and while it is down those that no plugin before it took are refused.
+   */
+  names?(config: Config): readonly string[];
+  /** The longest that `route` may take, in milliseconds. @default 5000 */
+  routeTimeoutMs?(config: Config): number;
   /** What `route` would answer, and why, without doing it. Runs without any permission. */
   explain?(config: Config, connection: ConnectionInfo): Explanation;
 }

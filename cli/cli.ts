@@ -1,0 +1,56 @@
+import { Command, CommanderError } from "commander";
+import { GatewayError, messageOf } from "../core/errors.ts";
+import { VERSION } from "../core/version.ts";
+import { CommandError } from "./command_error.ts";
+import { agentCommand } from "./commands/agent.ts";
+import { checkCommand } from "./commands/check.ts";
+import { explainCommand } from "./commands/explain.ts";
+import { gatewayCommand } from "./commands/gateway.ts";
+import { statusCommand } from "./commands/status.ts";
+import { EXIT } from "./exit_codes.ts";
+
+/**
+ * Runs one command line.
+ *
+ * @param args Without the program's own name.
+ * @returns The exit code; errors have been told on standard error by then, one line each.
+ */
+export async function runCli(args: readonly string[]): Promise<number> {
+  const program = new Command("postern")
+    .description(
+      "Brings public connections to private services: TLS, PostgreSQL, SSH and HTTP, routed by name.",
+    )
+    .version(VERSION)
+    .addCommand(gatewayCommand())
+    .addCommand(checkCommand())
+    .addCommand(explainCommand())
+    .addCommand(statusCommand())
+    .addCommand(agentCommand())
+    .showHelpAfterError("(postern --help shows the commands)");
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ writeErr: (text) => writeError(text) });
+  }
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return EXIT.fine;
+  } catch (error) {
+    return tell(error);
+  }
+}
+
+/** Says what is wrong, and gives the exit code that goes with it. */
+function tell(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.wrongUsage;
+  if (error instanceof CommandError) {
+    if (error.message !== "") writeError(`postern: ${error.message}\n`);
+    return error.exitCode;
+  }
+  writeError(`postern: ${messageOf(error)}\n`);
+  return error instanceof GatewayError && error.code === "config-invalid"
+    ? EXIT.wrongUsage
+    : EXIT.couldNotStart;
+}
+
+function writeError(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(text));
+}

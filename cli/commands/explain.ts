@@ -1,0 +1,127 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { canonicalName } from "../../core/names.ts";
+import type { ConnectionInfo, Decision, Protocol } from "../../core/plugin/contract.ts";
+import { inlineHandle } from "../../core/plugin/host.ts";
+import type { CheckedPlugin } from "../../core/supervisor/plugins.ts";
+import { explainPlugin } from "../../core/supervisor/inspector.ts";
+import type { Prepared } from "../../core/supervisor/supervisor.ts";
+import { CommandError } from "../command_error.ts";
+import { addConfigOptions, configFile, type ConfigOptions, prepareOptions } from "../config_options.ts";
+import { EXIT } from "../exit_codes.ts";
+import { print } from "../print.ts";
+
+interface ExplainOptions extends ConfigOptions {
+  readonly port?: number;
+  readonly protocol: Exclude<Protocol, "other">;
+}
+
+/** `postern explain HOST`: what the gateway would do with a connection, without making one. */
+export function explainCommand(): Command {
+  return addConfigOptions(new Command("explain"))
+    .description("says what the gateway would do with a connection for this name, step by step")
+    .argument("<host>", "the name that the client asks for")
+    .option("--port <port>", "the port that it connects to (default: the first listener's)", parsePort)
+    .addOption(
+      new Option("--protocol <protocol>", "what it speaks").choices(["tls", "postgres", "http", "ssh"])
+        .default("tls"),
+    )
+    .addHelpText("after", "\nExample:\n  deno task postern explain db.example.com --protocol postgres")
+    .action(async (host: string, options: ExplainOptions) => {
+      const prepared = await prepareOptions(options, await configFile(options));
+      print((await explain(host, options, prepared)).join("\n") + "\n");
+    });
+}
+
+async function explain(
+  host: string,
+  options: ExplainOptions,
+  { config, plugins }: Prepared,
+): Promise<string[]> {
+  const serverName = canonicalName(host);
+  if (serverName === undefined) throw new CommandError(`"${host}" is not a DNS name`, EXIT.wrongUsage);
+  const listener = config.listeners.find(({ port }) => options.port === undefined || port === options.port);
+  if (!listener) throw new CommandError(`Nothing listens on port ${options.port}`, EXIT.wrongUsage);
+  const connection = describeConnection(serverName, options.protocol, listener.address, listener.port);
+  const lines = [
+    `${options.protocol} connection for "${serverName}" at ${listener.address} (${listener.kind})`,
+  ];
+  for (const plugin of plugins) {
+    const decision = await explainOne(plugin, connection, lines);
+    if (decision !== undefined) return [...lines, `= ${describeDecision(decision)}`];
+  }
+  const answer = listener.kind === "http" && options.protocol === "http"
+    ? "redirect to https"
+    : `refused: ${REFUSALS[options.protocol]}`;
+  return [...lines, `= no plugin takes it: ${answer}`];
+}
+
+/** Adds the plugin's steps to `lines`. Resolves to its decision, if it takes the connection. */
+async function explainOne(
+  plugin: CheckedPlugin,
+  connection: ConnectionInfo,
+  lines: string[],
+): Promise<Decision | undefined> {
+  const { name, traits, module, config } = plugin;
+  if (!inlineHandle(name, traits, { route: () => undefined }).mayTake(connection)) {
+    lines.push(`${name}: not one of its names (${traits.names?.join(", ")})`);
+    return undefined;
+  }
+  const explanation = await explainPlugin(name, module, config, connection);
+  if (explanation === undefined) {
+    lines.push(`${name}: decides only at run time`);
+    return undefined;
+  }
+  lines.push(...explanation.steps.map((step) => `${name}: ${step}`));
+  return explanation.decision;
+}
+
+const REFUSALS: Readonly<Record<ExplainOptions["protocol"], string>> = {
+  tls: "TLS alert unrecognized_name",
+  postgres: "TLS alert unrecognized_name, or PostgreSQL error 28000 without TLS",
+  http: "404",
+  ssh: "one line of text",
+};
+
+function describeConnection(
+  serverName: string,
+  protocol: Protocol,
+  listener: string,
+  port: number,
+): ConnectionInfo {
+  const client = { address: "127.0.0.1", port: 0 };
+  const encrypted = protocol === "tls" || protocol === "postgres";
+  return {
+    id: "explain",
+    listener,
+    source: client,
+    peer: client,
+    destination: { address: "127.0.0.1", port },
+    protocol,
+    ...(encrypted && { tls: { serverName, alpn: [], versions: [0x0304, 0x0303] } }),
+  };
+}
+
+function describeDecision(decision: Decision): string {
+  switch (decision.kind) {
+    case "forward": {
+      const header = decision.proxyProtocol ?? "off";
+      return `forward to ${[decision.to].flat().join(", then ")}${
+        header === "off" ? "" : ` (PROXY header: ${header})`
+      }`;
+    }
+    case "terminate":
+      return `end TLS here, then ${decision.then ? describeDecision(decision.then) : "ask again"}`;
+    case "handle":
+      return "the plugin answers itself";
+    case "reject":
+      return `refused: ${decision.reason}${decision.detail === undefined ? "" : ` (${decision.detail})`}`;
+  }
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+    throw new InvalidArgumentError("Expected a port from 1 to 65535.");
+  }
+  return port;
+}

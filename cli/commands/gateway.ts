@@ -1,0 +1,153 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { GatewayConfig } from "../../core/config/config.ts";
+import { messageOf } from "../../core/errors.ts";
+import { LOG_LEVELS } from "../../core/log.ts";
+import { LogWriter } from "../../core/supervisor/log_writer.ts";
+import { type Prepared, Supervisor } from "../../core/supervisor/supervisor.ts";
+import { ensureDevelopmentCertificates } from "../../core/tls/dev_ca.ts";
+import { watchCertificates as watchFiles } from "../../core/tls/watch_certificates.ts";
+import { CommandError } from "../command_error.ts";
+import {
+  addConfigOptions,
+  configFile,
+  configName,
+  type ConfigOptions,
+  prepareOptions,
+} from "../config_options.ts";
+import { EXIT } from "../exit_codes.ts";
+import { describeGateway } from "../describe_gateway.ts";
+
+/** More data planes than this only cost memory on any machine that runs today. */
+const MAX_THREADS = 64;
+/** Where the development gateway keeps its certificate authority. */
+const DEVELOPMENT_FOLDER = ".postern";
+
+interface GatewayOptions extends ConfigOptions {
+  readonly threads: number;
+  readonly logLevel?: GatewayConfig["log"]["level"];
+  readonly logFormat?: GatewayConfig["log"]["format"];
+}
+
+/** `postern gateway`: runs until a signal ends it. */
+export function gatewayCommand(): Command {
+  return addConfigOptions(new Command("gateway"))
+    .description("runs the gateway")
+    .option("--threads <n>", "data planes, each on a thread of its own, on the same ports", parseThreads, 1)
+    .addOption(new Option("--log-level <level>", "how much is logged").choices(LOG_LEVELS))
+    .addOption(new Option("--log-format <format>", "how it is logged").choices(["pretty", "json"]))
+    .addHelpText(
+      "after",
+      "\nExamples:\n  deno task gateway\n  deno task gateway --config postern.yaml --threads 2 --set limits.idleTimeout=5m" +
+        "\n\nSIGHUP reloads the config; SIGTERM and SIGINT let connections finish, a second one ends at once.",
+    )
+    .action(run);
+}
+
+async function run(options: GatewayOptions): Promise<void> {
+  const withLog = { ...options, set: [...options.set, ...logSettings(options)] };
+  const file = await configFile(options);
+  const prepared = await prepareOptions(withLog, file);
+  if (file === undefined) await prepareDevelopment(prepared.config);
+  const writer = new LogWriter(prepared.config.log.format, Deno.stdout);
+  const supervisor = await Supervisor.start(prepared, { threads: options.threads, writer });
+  await Deno.stdout.write(new TextEncoder().encode(describeGateway(supervisor, configName(file))));
+  const drained = await serve(supervisor, () => prepareOptions(withLog, file), file);
+  if (!drained) throw new CommandError("", EXIT.interrupted);
+}
+
+/** Runs until a signal, and ends in order. Resolves to whether every connection ended by itself. */
+async function serve(
+  supervisor: Supervisor,
+  prepareAgain: () => Promise<Prepared>,
+  file: string | undefined,
+): Promise<boolean> {
+  const reloads = new Reloads(supervisor, prepareAgain);
+  const stopWatching = new AbortController();
+  const { signal } = stopWatching;
+  const onHangUp = () => reloads.reload();
+  Deno.addSignalListener("SIGHUP", onHangUp);
+  if (file !== undefined) watchFiles([file], onHangUp, { signal });
+  const certificates = supervisor.config.tls.certificates.flatMap(({ cert, key }) => [cert, key]);
+  watchFiles(certificates, () => void supervisor.reloadCertificates(), { signal });
+  try {
+    await endSignal();
+    const again = endSignal();
+    return await Promise.race([supervisor.drain(), again.then(() => supervisor.stop()).then(() => false)]);
+  } finally {
+    stopWatching.abort();
+    Deno.removeSignalListener("SIGHUP", onHangUp);
+  }
+}
+
+/** Resolves at the next SIGTERM or SIGINT. */
+function endSignal(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const ends = ["SIGTERM", "SIGINT"] as const;
+  const onSignal = () => {
+    for (const name of ends) Deno.removeSignalListener(name, onSignal);
+    resolve();
+  };
+  for (const name of ends) Deno.addSignalListener(name, onSignal);
+  return promise;
+}
+
+/** One reload at a time; what comes meanwhile becomes one more. */
+class Reloads {
+  readonly #supervisor: Supervisor;
+  readonly #prepare: () => Promise<Prepared>;
+  #running = false;
+  #again = false;
+
+  constructor(supervisor: Supervisor, prepare: () => Promise<Prepared>) {
+    this.#supervisor = supervisor;
+    this.#prepare = prepare;
+  }
+
+  reload(): void {
+    if (this.#running) this.#again = true;
+    else void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    do {
+      this.#again = false;
+      await this.#once();
+    } while (this.#again);
+    this.#running = false;
+  }
+
+  /** A config that is wrong changes nothing; the log says what is wrong, and `status` says so too. */
+  async #once(): Promise<void> {
+    const { log } = this.#supervisor;
+    try {
+      const needRestart = await this.#supervisor.reload(await this.#prepare());
+      if (needRestart.length > 0) log.warn("restart_needed", { for: needRestart.join(", ") });
+    } catch (error) {
+      this.#supervisor.reloadError = messageOf(error);
+      log.error("reload_refused", { reason: messageOf(error) });
+    }
+  }
+}
+
+/** A development gateway makes its own certificates; with other ones configured there is nothing to make. */
+async function prepareDevelopment({ tls }: GatewayConfig): Promise<void> {
+  if (tls.certificates.some(({ cert }) => cert.startsWith(DEVELOPMENT_FOLDER))) {
+    await ensureDevelopmentCertificates(DEVELOPMENT_FOLDER);
+  }
+}
+
+function logSettings({ logLevel, logFormat }: GatewayOptions): string[] {
+  return [
+    ...(logLevel === undefined ? [] : [`log.level=${logLevel}`]),
+    ...(logFormat === undefined ? [] : [`log.format=${logFormat}`]),
+  ];
+}
+
+function parseThreads(text: string): number {
+  const threads = Number(text);
+  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+    throw new InvalidArgumentError(`Expected a whole number from 1 to ${MAX_THREADS}.`);
+  }
+  return threads;
+}

@@ -1,0 +1,3 @@
+import { runCli } from "./cli.ts";
+
+Deno.exit(await runCli(Deno.args));

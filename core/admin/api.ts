@@ -1,0 +1,215 @@
+import { type Context, Hono } from "hono";
+import type { AdminMethods } from "../data_plane/snapshot.ts";
+import { GatewayError, messageOf } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { HostGuard } from "./host_guard.ts";
+import { renderMetrics } from "./prometheus.ts";
+import { maskField, maskText } from "./mask.ts";
+import { FAILURE_WINDOW_MS, type TokenGate } from "./token_gate.ts";
+
+/** What the server knows of a request beside the request. */
+export interface AdminBindings {
+  /** The address of whoever asks. */
+  readonly source: string;
+}
+
+export interface AdminAppOptions {
+  readonly gate: TokenGate;
+  readonly guard: HostGuard;
+  readonly log: Log;
+  /** How long the supervisor may take to answer. @default 5000 */
+  readonly answerTimeoutMs?: number;
+}
+
+/** The admin side as an application: `fetch(request, { source })`. */
+export type AdminApp = Hono<{ Bindings: AdminBindings }>;
+type AdminContext = Context<{ Bindings: AdminBindings }>;
+
+/** Status codes that {@link fail} answers with. */
+type FailStatus = 400 | 401 | 403 | 404 | 405 | 413 | 421 | 429 | 431 | 500 | 503 | 504;
+
+/** Names and values together. The server reads up to 400 KiB; a browser sends less than 4 KiB. */
+const MAX_HEADER_BYTES = 16 * 1024;
+
+/** Rows of `/api/v1/connections` when nothing else is asked for, and at most. */
+const DEFAULT_ROWS = 1_000;
+const MAX_ROWS = 10_000;
+
+/** `/readyz` is read by machines and shown in one line of a dashboard. */
+const MAX_REASONS = 32;
+const MAX_REASON_LENGTH = 300;
+
+/** No page of ours is framed, sniffed, kept, or lets anything else be loaded into it. */
+const SECURITY_HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+  "cache-control": "no-store",
+} as const;
+
+/** Read by load balancers and init systems, which have no token. */
+const HEALTH_CHECKS: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+
+/** The supervisor did not answer in time. */
+class NoAnswer extends Error {}
+
+/**
+ * The admin API: health, metrics, and what the gateway does right now.
+ *
+ * Every request goes through the same checks in the same order: its size, whom it is meant for and who sent it,
+ * the token; only then is it looked at.
+ */
+export function adminApp(gateway: AdminMethods, options: AdminAppOptions): AdminApp {
+  const { gate, guard, log, answerTimeoutMs = 5_000 } = options;
+  const ask = <T>(answer: Promise<T>) => within(answerTimeoutMs, answer);
+  const app: AdminApp = new Hono();
+
+  app.use(async (c, next) => {
+    await next();
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.header(name, value);
+  });
+  app.use(async (c, next) => oversized(c) ?? await next());
+  app.use(async (c, next) => {
+    const refusal = guard.refusal(c.req.raw);
+    return refusal === undefined ? await next() : fail(c, refusal.status, refusal.code, refusal.message);
+  });
+  app.use(async (c, next) =>
+    HEALTH_CHECKS.has(c.req.path) ? await next() : unauthorized(c, gate) ?? await next()
+  );
+
+  app.get("/", (c) => json(c, PLACES));
+  app.get("/healthz", (c) => c.text("ok\n"));
+  app.get("/readyz", async (c) => {
+    const { ready, reasons } = await ask(gateway.readiness()).catch((error) => {
+      log.error("readiness_unknown", { error: maskText(messageOf(error)) });
+      return { ready: false, reasons: ["the gateway does not say whether it is ready"] };
+    });
+    return ready ? c.text("ready\n") : c.text(reasons.slice(0, MAX_REASONS).map(reasonLine).join(""), 503);
+  });
+  app.get("/metrics", async (c) => {
+    const [{ planes, plugins }, status] = await ask(Promise.all([gateway.metrics(), gateway.status()]));
+    const { contentType, body } = await renderMetrics({ planes, plugins, own: gate.samples(), status });
+    return c.body(body, 200, { "content-type": contentType });
+  });
+  app.get("/api/v1/status", async (c) => json(c, await ask(gateway.status())));
+  app.get("/api/v1/plugins", async (c) => json(c, { plugins: (await ask(gateway.status())).plugins }));
+  app.get("/api/v1/routes", async (c) => json(c, { routes: await ask(gateway.routes()) }));
+  app.get("/api/v1/connections", async (c) => {
+    const limit = parseLimit(c.req.query("limit"));
+    if (limit === undefined) return fail(c, 400, "bad_request", `"limit" is a number from 1 to ${MAX_ROWS}`);
+    const rows = await ask(gateway.connections(limit + 1));
+    return json(c, { connections: rows.slice(0, limit), truncated: rows.length > limit });
+  });
+  app.delete("/api/v1/connections/:id", async (c) => {
+    const closed = await ask(gateway.closeConnection(c.req.param("id")));
+    return closed ? c.body(null, 204) : fail(c, 404, "not_found", "No such connection");
+  });
+
+  for (const path of Object.keys(PLACES.places)) app.all(path, (c) => wrongMethod(c, "GET, HEAD"));
+  app.all("/api/v1/connections/:id", (c) => wrongMethod(c, "DELETE"));
+  app.notFound((c) => fail(c, 404, "not_found", "Nothing here; GET / lists what there is"));
+  app.onError((error, c) => {
+    log.error("admin_request_failed", { path: c.req.path, error: maskText(messageOf(error)) });
+    return failure(c, error);
+  });
+  return app;
+}
+
+/** `GET /`, until there is a page for people. */
+const PLACES = {
+  name: "Postern",
+  places: {
+    "/": "this list",
+    "/healthz": "200 while the process is alive; no token",
+    "/readyz": "200 when every plugin is ready, else 503 with a line for each that is not; no token",
+    "/metrics": "for Prometheus",
+    "/api/v1/status": "the gateway as a whole",
+    "/api/v1/connections":
+      "open connections, oldest first; ?limit=; DELETE /api/v1/connections/ID closes one",
+    "/api/v1/plugins": "plugins, their state and what each was granted",
+    "/api/v1/routes": "what goes where",
+  },
+} as const;
+
+/** Nothing here takes a body, so none is read, and whoever sends one is told before it arrives. */
+function oversized(c: AdminContext): Response | undefined {
+  const { headers } = c.req.raw;
+  let bytes = c.req.url.length;
+  for (const [name, value] of headers) bytes += name.length + value.length;
+  if (bytes > MAX_HEADER_BYTES) return fail(c, 431, "headers_too_large", "Request headers over 16 KiB");
+  if (headers.has("transfer-encoding") || Number(headers.get("content-length") ?? 0) !== 0) {
+    return fail(c, 413, "body_not_allowed", "Requests to the admin side have no body");
+  }
+  return undefined;
+}
+
+function unauthorized(c: AdminContext, gate: TokenGate): Response | undefined {
+  switch (gate.check(c.req.header("authorization"), c.env.source)) {
+    case "ok":
+      return undefined;
+    case "blocked":
+      c.header("retry-after", String(FAILURE_WINDOW_MS / 1000));
+      return fail(c, 429, "too_many_failures", "Too many wrong tokens from this address; wait a minute");
+    case "missing":
+      c.header("www-authenticate", 'Bearer realm="postern"');
+      return fail(c, 401, "token_missing", "Send the admin token as Authorization: Bearer");
+    case "wrong":
+      c.header("www-authenticate", 'Bearer realm="postern", error="invalid_token"');
+      return fail(c, 401, "token_wrong", "This is not the admin token");
+  }
+}
+
+function wrongMethod(c: AdminContext, allow: string): Response {
+  c.header("allow", allow);
+  return fail(c, 405, "method_not_allowed", `Use ${allow}`);
+}
+
+/** The answer to something that was thrown. Its own words go to the log: nobody knows what is in them. */
+function failure(c: AdminContext, error: unknown): Response {
+  if (error instanceof NoAnswer) return fail(c, 504, "no_answer", "The gateway did not answer in time");
+  if (error instanceof GatewayError && error.code === "rpc-closed") {
+    return fail(c, 503, "stopping", "The gateway is stopping");
+  }
+  return fail(c, 500, "internal", "Could not answer; the log says why");
+}
+
+function fail(c: AdminContext, status: FailStatus, code: string, message: string): Response {
+  return json(c, { error: { code, message } }, status);
+}
+
+function json(c: AdminContext, value: unknown, status: 200 | FailStatus = 200): Response {
+  // Read as HTML by mistake it must still be text, so what could open a tag is written as its number.
+  const text = JSON.stringify(value, maskField).replaceAll(
+    /[<>&\u2028\u2029]/g,
+    (character) => "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
+  return c.body(text + "\n", status, { "content-type": "application/json; charset=utf-8" });
+}
+
+function reasonLine(reason: string): string {
+  // deno-lint-ignore no-control-regex -- one reason is one line, and a terminal shows it
+  return maskText(reason).slice(0, MAX_REASON_LENGTH).replaceAll(/[\u0000-\u001f\u007f-\u009f]+/g, " ") +
+    "\n";
+}
+
+function parseLimit(text: string | undefined): number | undefined {
+  if (text === undefined) return DEFAULT_ROWS;
+  const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return limit >= 1 && limit <= MAX_ROWS ? limit : undefined;
+}
+
+async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new NoAnswer(`The supervisor did not answer in ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

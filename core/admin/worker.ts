@@ -1,0 +1,51 @@
+/// <reference lib="deno.worker" />
+import type { AdminMethods } from "../data_plane/snapshot.ts";
+import { messageOf } from "../errors.ts";
+import { type LogBatchMethods, openLogBatch } from "../log_batch.ts";
+import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
+import type { AdminSettings } from "./contract.ts";
+import { type AdminServer, startAdmin } from "./server.ts";
+
+/*
+ * The entry of the admin worker. The supervisor starts it with `adminPermissions()` and speaks `core/rpc.ts` with
+ * it: it calls `AdminWorkerMethods` here, and answers `AdminMethods`. Events come back as `log` notifications.
+ */
+
+let server: AdminServer | undefined;
+
+const supervisor: Rpc<AdminMethods & LogBatchMethods> = openRpc(self as unknown as MessageChannelEnd, {
+  start(settings: AdminSettings) {
+    if (server !== undefined) throw new TypeError("The admin side is started already");
+    server = startAdmin(settings, gatewayOver(supervisor), log);
+    return server.address;
+  },
+  reload(settings: Pick<AdminSettings, "token">) {
+    if (server === undefined) throw new TypeError("The admin side is not started");
+    server.reload(settings);
+  },
+  async stop() {
+    const stopping = server;
+    server = undefined;
+    await stopping?.stop();
+  },
+  ping() {},
+});
+
+const log = openLogBatch("admin", "debug", supervisor);
+
+/** A rejection that nobody waits for would end the worker, and with it every request in progress. */
+self.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  log.error("unhandled_rejection", { error: messageOf(event.reason) });
+});
+
+function gatewayOver(rpc: Rpc<AdminMethods>): AdminMethods {
+  return {
+    status: () => rpc.call("status"),
+    readiness: () => rpc.call("readiness"),
+    metrics: () => rpc.call("metrics"),
+    connections: (limit) => rpc.call("connections", limit),
+    closeConnection: (id) => rpc.call("closeConnection", id),
+    routes: () => rpc.call("routes"),
+  };
+}

@@ -1,0 +1,487 @@
+import { type ByteStream, closeQuietly } from "../byte_stream.ts";
+import { GatewayError, messageOf } from "../errors.ts";
+import { canonicalAddress, formatHostPort, parseHostPort } from "../net/address.ts";
+import type {
+  ConnectionInfo,
+  Decision,
+  Endpoint,
+  Forward,
+  Protocol,
+  RejectReason,
+  Terminate,
+} from "../plugin/contract.ts";
+import type { PluginHandle, SignalScope } from "../plugin/host.ts";
+import { TlsFault } from "../tls/terminate.ts";
+import type { DataPlane, Listener } from "./data_plane.ts";
+import type { Watched } from "./idle_watch.ts";
+import type { Preface } from "./preface/preface.ts";
+import { readPreface } from "./preface/read_preface.ts";
+import { refusalBytes, type RefusalReason, refuse } from "./reject.ts";
+import { type ByteCount, relay } from "./relay.ts";
+import { PluginFault, type Routed } from "./router.ts";
+import { sniffLayer } from "./sniff_layer.ts";
+import type { ConnectionRow } from "./snapshot.ts";
+import { counting } from "./streams/counting.ts";
+import { replaying } from "./streams/replaying.ts";
+import { greetUpstream, proxyHeader } from "./upstream.ts";
+
+/** At most this many targets of one decision are tried, so that the time a client may wait is bounded. */
+const MAX_DIAL_ATTEMPTS = 4;
+
+type State = "preface" | "routing" | "handshake" | "dialing" | "relaying" | "handling" | "refused";
+
+/** The client's side at one point of the path. */
+interface Client {
+  /** The TCP connection, or what lies within its TLS. */
+  readonly stream: ByteStream;
+  /** Read already, and still to be handed on. */
+  readonly head: Uint8Array;
+  /** What the client understands now: before a handshake is over, only `tls`. */
+  readonly layer: Protocol;
+  /** Whether the upstream is to be asked for TLS first, as the client asked us. */
+  readonly sslRequested: boolean;
+}
+
+/** One attempt to reach an upstream; its time also covers what is said before the relay begins. */
+export class DialAttempt {
+  readonly controller = new AbortController();
+  upstream: Deno.TcpConn | undefined;
+
+  expire(): void {
+    this.controller.abort();
+    closeQuietly(this.upstream);
+  }
+}
+
+/** The path ends here, with a refusal. */
+class Refusal extends Error {
+  readonly reason: RefusalReason;
+  readonly client: Client;
+  readonly detail: string;
+
+  constructor(client: Client, reason: RefusalReason, detail: string) {
+    super(reason);
+    this.client = client;
+    this.reason = reason;
+    this.detail = detail;
+  }
+}
+
+/** One connection on the one path: preface → route → (terminate TLS) → dial → relay → closed. */
+export class Connection implements SignalScope, Watched {
+  readonly id: string;
+  readonly sent: ByteCount = { bytes: 0 };
+  readonly received: ByteCount = { bytes: 0 };
+  readonly #plane: DataPlane;
+  readonly #listener: Listener;
+  readonly #conn: Deno.TcpConn;
+  readonly #peer: Endpoint;
+  readonly #acceptedAt = performance.now();
+  #state: State = "preface";
+  #info: ConnectionInfo | undefined;
+  #plugin: PluginHandle | undefined;
+  #target: string | undefined;
+  #attempt: DialAttempt | undefined;
+  #result: string | undefined;
+  #controller: AbortController | undefined;
+
+  constructor(plane: DataPlane, listener: Listener, conn: Deno.TcpConn, peer: Endpoint, id: string) {
+    this.#plane = plane;
+    this.#listener = listener;
+    this.#conn = conn;
+    this.#peer = peer;
+    this.id = id;
+  }
+
+  /** Aborted when the connection ends. Made when somebody first asks for it: few do. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#result !== undefined) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  /** Ends the connection at once, wherever it is. Of several reasons the first is told. */
+  end(result: string): void {
+    this.#result ??= result;
+    closeQuietly(this.#conn);
+    this.#attempt?.expire();
+    this.#controller?.abort();
+  }
+
+  /** Its time is over: the client has not said in time what it wants, or not finished its handshake. */
+  expire(): void {
+    const result = this.#state === "handshake" ? "handshake_timeout" : "preface_timeout";
+    this.#plane.metrics.rejected(result);
+    this.end(result);
+  }
+
+  /** Walks the whole path, and frees everything. Never rejects. */
+  async serve(): Promise<void> {
+    try {
+      await this.#walk();
+    } catch (error) {
+      if (error instanceof Refusal) await this.#refuse(error);
+      else this.#fail(error);
+    } finally {
+      this.end("ok");
+      this.#tellEnd();
+    }
+  }
+
+  async #walk(): Promise<void> {
+    const preface = await this.#readPreface();
+    const info = this.#info = this.#describe(preface);
+    this.#state = "routing";
+    const client: Client = {
+      stream: this.#conn,
+      head: preface.replay,
+      layer: preface.tls ? "tls" : preface.protocol,
+      sslRequested: preface.sslRequested,
+    };
+    const routed = await this.#route(info, client);
+    if (routed === undefined) return await this.#takeUnrouted(info, client);
+    this.#plugin = routed.plugin;
+    this.#plane.metrics.connectionOpened(routed.plugin.name);
+    await this.#carryOut(routed.decision, preface, client);
+  }
+
+  async #readPreface(): Promise<Preface> {
+    const { queues, metrics } = this.#plane;
+    queues.clients.add(this);
+    try {
+      const result = await readPreface(this.#conn, {
+        maxBytes: queues.limits.maxPrefaceBytes,
+        proxy: this.#listener.proxyFrom.has(this.#peer.address) ? "trusted" : "refused",
+      });
+      if (result.kind === "preface") return result.preface;
+      const layer = result.protocol ?? "other";
+      throw new Refusal(
+        { stream: this.#conn, head: NOTHING, layer, sslRequested: false },
+        result.fault,
+        result.detail,
+      );
+    } finally {
+      queues.clients.delete(this);
+      metrics.prefaceRead(this.#seconds());
+    }
+  }
+
+  #describe({ proxy, protocol, tls }: Preface): ConnectionInfo {
+    return {
+      id: this.id,
+      listener: this.#listener.address,
+      source: proxy?.source ?? this.#peer,
+      destination: proxy?.destination ?? endpointOf(this.#conn.localAddr),
+      peer: this.#peer,
+      protocol,
+      ...(tls && { tls }),
+    };
+  }
+
+  async #route(info: ConnectionInfo, client: Client): Promise<Routed | undefined> {
+    const before = performance.now();
+    try {
+      const routed = await this.#plane.router.route(info, this);
+      if (routed) this.#plane.metrics.routed(routed.plugin.name, (performance.now() - before) / 1000);
+      return routed;
+    } catch (error) {
+      throw this.#pluginRefusal(error, client);
+    }
+  }
+
+  /** A plugin that does not work lets nobody in. */
+  #pluginRefusal(error: unknown, client: Client): unknown {
+    if (!(error instanceof PluginFault) || this.#result !== undefined) return error;
+    this.#plane.log.error("plugin_fault", {
+      connection: this.id,
+      plugin: error.plugin.name,
+      reason: messageOf(error.cause),
+    });
+    return new Refusal(client, error.timedOut ? "timeout" : "plugin_failed", `plugin ${error.plugin.name}`);
+  }
+
+  /** Plain HTTP on an `http` listener is sent on to https; everything else that no plugin takes is refused. */
+  async #takeUnrouted(info: ConnectionInfo, client: Client): Promise<void> {
+    if (this.#listener.kind === "http" && info.protocol === "http") {
+      this.#state = "handling";
+      return await this.#plane.redirects.serve(replaying(client.stream, client.head), info, this);
+    }
+    const name = info.tls?.serverName;
+    if (info.tls) {
+      throw new Refusal(client, name === undefined ? "no_server_name" : "unknown_name", "no plugin takes it");
+    }
+    throw new Refusal(
+      client,
+      info.protocol === "postgres" ? "no_server_name" : "no_route",
+      "no plugin takes it",
+    );
+  }
+
+  async #carryOut(decision: Decision, preface: Preface, client: Client): Promise<void> {
+    switch (decision.kind) {
+      case "forward":
+        return await this.#forward(decision, preface, client);
+      case "terminate":
+        return await this.#terminate(decision, preface, client);
+      case "handle":
+        return await this.#handle(client);
+      case "reject":
+        throw new Refusal(client, decision.reason, decision.detail ?? "");
+    }
+  }
+
+  async #terminate(terminate: Terminate, preface: Preface, client: Client): Promise<void> {
+    const info = this.#info;
+    const plugin = this.#plugin;
+    if (!info?.tls || !plugin || info.terminated) {
+      throw new Refusal(client, "not_supported", "no TLS to terminate");
+    }
+    const { serverName } = info.tls;
+    if (serverName === undefined) {
+      throw new Refusal(client, "no_server_name", "no certificate without a name");
+    }
+    if (!this.#plane.certificates.lookup(serverName)) {
+      throw new Refusal(client, "unknown_name", `no certificate for "${serverName}"`);
+    }
+    const terminated = await this.#shakeHands(serverName, terminate, client);
+    const behind = this.#info = { ...info, terminated: terminated.info };
+    const inner: Client = {
+      stream: terminated.stream,
+      head: NOTHING,
+      layer: info.protocol === "postgres" ? "postgres" : "other",
+      sslRequested: false,
+    };
+    if (terminate.then) return await this.#carryOut(terminate.then, preface, inner);
+    this.#state = "routing";
+    const decision = await this.#plane.router.ask(plugin, behind, this).catch((error) => {
+      throw this.#pluginRefusal(error, inner);
+    });
+    if (decision === undefined) throw new Refusal(inner, "forbidden", "the plugin takes it no more");
+    await this.#carryOut(decision, preface, inner);
+  }
+
+  async #shakeHands(serverName: string, { alpn, minVersion, clientCertificate }: Terminate, client: Client) {
+    const { queues, terminator, metrics } = this.#plane;
+    this.#state = "handshake";
+    queues.clients.add(this);
+    const before = performance.now();
+    try {
+      const terminated = await terminator.terminate(client.stream, {
+        replay: client.head,
+        serverName,
+        ...(alpn && { alpn }),
+        ...(minVersion && { minVersion }),
+        ...(clientCertificate && { clientCertificate }),
+      });
+      metrics.handshake((performance.now() - before) / 1000);
+      return terminated;
+    } finally {
+      queues.clients.delete(this);
+    }
+  }
+
+  async #handle(client: Client): Promise<void> {
+    const plugin = this.#plugin;
+    const info = this.#info;
+    if (!plugin?.handle || !info) throw new Refusal(client, "not_supported", "the plugin handles no streams");
+    this.#state = "handling";
+    this.#tellOpen();
+    await plugin.handle(
+      counting(replaying(client.stream, client.head), this.sent, this.received),
+      info,
+      this,
+    );
+  }
+
+  async #forward(forward: Forward, preface: Preface, client: Client): Promise<void> {
+    const info = this.#info;
+    if (!info) throw new TypeError("A connection is described before it is forwarded");
+    const { idle, halfClosed } = this.#plane.queues;
+    const upstream = await this.#dial(forward, client, {
+      header: proxyHeader(forward, info, preface.proxy),
+      sslRequested: client.sslRequested,
+      head: client.head,
+    });
+    this.sent.bytes += client.head.length;
+    this.#state = "relaying";
+    this.#tellOpen();
+    idle?.add(this);
+    const end = await relay(client.stream, upstream, this.sent, this.received, () => halfClosed?.add(this));
+    idle?.delete(this);
+    halfClosed?.delete(this);
+    this.#result ??= end;
+  }
+
+  /** Connects to the first target that lets itself be greeted. */
+  async #dial(
+    forward: Forward,
+    client: Client,
+    greeting: Parameters<typeof greetUpstream>[1],
+  ): Promise<Deno.TcpConn> {
+    this.#state = "dialing";
+    const targets = typeof forward.to === "string" ? [forward.to] : forward.to.slice(0, MAX_DIAL_ATTEMPTS);
+    let last: unknown;
+    for (const target of targets) {
+      this.#target = target;
+      try {
+        return await this.#dialOne(target, greeting);
+      } catch (error) {
+        if (this.#result !== undefined) throw error; // ended from outside: there is nobody left to dial for
+        last = error;
+      }
+    }
+    const timedOut = last instanceof GatewayError && last.code === "dial-timeout";
+    throw new Refusal(
+      client,
+      timedOut ? "connect_timeout" : "connect_failed",
+      `${this.#target}: ${messageOf(last)}`,
+    );
+  }
+
+  async #dialOne(target: string, greeting: Parameters<typeof greetUpstream>[1]): Promise<Deno.TcpConn> {
+    const { dialer, queues, metrics } = this.#plane;
+    const attempt = this.#attempt = new DialAttempt();
+    const before = performance.now();
+    let failure: string | undefined;
+    queues.dials.add(attempt);
+    try {
+      const upstream = await dialer.dial(parseHostPort(target), attempt.controller.signal);
+      attempt.upstream = upstream;
+      if (this.#result !== undefined) throw new GatewayError("dial-failed", "The client left");
+      upstream.setNoDelay();
+      await greetUpstream(upstream, greeting);
+      return upstream;
+    } catch (error) {
+      failure = messageOf(error);
+      const late = attempt.controller.signal.aborted && this.#result === undefined;
+      attempt.expire();
+      throw late ? new GatewayError("dial-timeout", "No answer in time", { cause: error }) : error;
+    } finally {
+      queues.dials.delete(attempt);
+      const ms = performance.now() - before;
+      if (this.#plugin) metrics.dialed(this.#plugin.name, ms / 1000);
+      this.#plugin?.dialed?.({ connection: this.id, target, ms, ...(failure !== undefined && { failure }) });
+    }
+  }
+
+  /** Tells the client in its own protocol, and waits a little for it to hear. */
+  async #refuse({ client, reason, detail }: Refusal): Promise<void> {
+    const plane = this.#plane;
+    this.#state = "refused";
+    this.#result ??= reason;
+    plane.metrics.rejected(reason);
+    this.#logRefusal(reason, detail);
+    if (reason === "client_closed") return;
+    plane.goodbyes.add(this);
+    try {
+      const layer = client.stream !== this.#conn && client.layer === "other"
+        ? await sniffLayer(client.stream)
+        : client.layer;
+      await refuse(client.stream, refusalBytes(layer, reason));
+    } finally {
+      plane.goodbyes.delete(this);
+    }
+  }
+
+  #logRefusal(reason: RefusalReason | RejectReason, detail: string): void {
+    const { log, refusals } = this.#plane;
+    const sni = this.#info?.tls?.serverName;
+    if (log.enabled("info") && refusals.may(`${reason} ${sni ?? this.#peer.address}`)) {
+      log.info("connection_refused", this.#fields({ result: reason, detail }));
+    }
+  }
+
+  /** What ended the path without a refusal: the client's reset, our own closing, or a fault. */
+  #fail(error: unknown): void {
+    if (this.#result !== undefined) return;
+    if (error instanceof TlsFault) {
+      this.#plane.metrics.rejected(`tls_${error.code}`);
+      this.#result = `tls_${error.code}`;
+      const { log, refusals } = this.#plane;
+      if (refusals.may(`${this.#result} ${this.#peer.address}`)) {
+        log.info("connection_refused", this.#fields({ result: this.#result, detail: messageOf(error) }));
+      }
+    } else if (error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe) {
+      this.#result = "client_reset";
+    } else {
+      this.#result = "error";
+      this.#plane.log.error("connection_error", this.#fields({ reason: messageOf(error) }));
+    }
+  }
+
+  #tellOpen(): void {
+    const { log } = this.#plane;
+    if (log.enabled("info")) log.info("connection_opened", this.#fields({}));
+  }
+
+  #tellEnd(): void {
+    const { metrics, log } = this.#plane;
+    const result = this.#result ?? "ok";
+    const plugin = this.#plugin;
+    metrics.connectionClosed(
+      this.#listener.address,
+      plugin?.name,
+      result,
+      this.sent.bytes,
+      this.received.bytes,
+    );
+    if (!plugin) return;
+    const ms = performance.now() - this.#acceptedAt;
+    plugin.closed?.({
+      connection: this.id,
+      bytesIn: this.sent.bytes,
+      bytesOut: this.received.bytes,
+      ms,
+      result,
+    });
+    if (this.#state !== "refused" && log.enabled("info")) {
+      log.info(
+        "connection_closed",
+        this.#fields({ bytesIn: this.sent.bytes, bytesOut: this.received.bytes, ms: Math.round(ms), result }),
+      );
+    }
+  }
+
+  #fields(more: Record<string, string | number>): Record<string, string | number | undefined> {
+    return {
+      connection: this.id,
+      source: show(this.#info?.source ?? this.#peer),
+      sni: this.#info?.tls?.serverName,
+      plugin: this.#plugin?.name,
+      target: this.#target,
+      ...more,
+    };
+  }
+
+  #seconds(): number {
+    return (performance.now() - this.#acceptedAt) / 1000;
+  }
+
+  /** For the admin API. */
+  row(): ConnectionRow {
+    const sni = this.#info?.tls?.serverName;
+    return {
+      id: this.id,
+      listener: this.#listener.address,
+      source: show(this.#info?.source ?? this.#peer),
+      protocol: this.#info?.protocol ?? "",
+      ...(sni !== undefined && { sni }),
+      ...(this.#plugin && { plugin: this.#plugin.name }),
+      ...(this.#target !== undefined && { target: this.#target }),
+      state: this.#state,
+      bytesIn: this.sent.bytes,
+      bytesOut: this.received.bytes,
+      since: Math.round(performance.timeOrigin + this.#acceptedAt),
+    };
+  }
+}
+
+const NOTHING = new Uint8Array();
+
+function show({ address, port }: Endpoint): string {
+  return formatHostPort({ host: address, port });
+}
+
+function endpointOf(address: Deno.NetAddr): Endpoint {
+  return { address: canonicalAddress(address.hostname), port: address.port };
+}

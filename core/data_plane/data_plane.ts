@@ -1,0 +1,226 @@
+import type { LimitsConfig, ListenerConfig } from "../config/config.ts";
+import { closeQuietly } from "../byte_stream.ts";
+import { messageOf } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { type AddressSet, canonicalAddress, parseCidrs } from "../net/address.ts";
+import { CertificateStore } from "../tls/contexts.ts";
+import { createTerminator, type Terminator } from "../tls/terminate.ts";
+import { Connection, type DialAttempt } from "./connection.ts";
+import { Deadlines } from "./deadlines.ts";
+import { Dialer } from "./dial.ts";
+import { HttpsRedirects } from "./https_redirects.ts";
+import { IdleWatch } from "./idle_watch.ts";
+import { SharedLimits } from "./limits.ts";
+import { LogOnce } from "./log_once.ts";
+import { DataPlaneMetrics } from "./metrics.ts";
+import { openListener } from "./listen.ts";
+import { Router } from "./router.ts";
+import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
+import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
+
+/** How long a refused client has to take its answer, in milliseconds. */
+const GOODBYE_MS = 1000;
+/** How long to wait after `accept` failed, as it does while every file descriptor is taken, in milliseconds. */
+const ACCEPT_RETRY_MS = 50;
+/**
+ * With `idleTimeout: 0` a connection of which one direction has ended still has an end, or a silent peer could hold
+ * both sockets for ever. An hour, the default of `idleTimeout`.
+ */
+const HALF_CLOSED_IDLE_MS = 3_600_000;
+
+/** A listening socket, and what its connections need to know of it. */
+export interface Listener {
+  /** As written in the config. */
+  readonly address: string;
+  readonly kind: ListenerConfig["kind"];
+  /** Whose PROXY header is believed; a reload may change it. */
+  proxyFrom: AddressSet;
+}
+
+/** What follows from `limits`, and is made anew when a reload changes them. */
+class TimedQueues {
+  readonly limits: LimitsConfig;
+  /** Clients that have not said yet what they want, or are in a handshake. */
+  readonly clients: Deadlines<Connection>;
+  /** Attempts to reach an upstream. */
+  readonly dials: Deadlines<DialAttempt>;
+  /** Connections that relay; absent with `idleTimeout: 0`. */
+  readonly idle: IdleWatch<Connection> | undefined;
+  /** Connections of which one direction has ended; absent when `idle` watches them anyway. */
+  readonly halfClosed: IdleWatch<Connection> | undefined;
+
+  constructor(limits: LimitsConfig) {
+    const expireIdle = (connection: Connection) => connection.end("idle_timeout");
+    this.limits = limits;
+    this.clients = new Deadlines(limits.prefaceTimeoutMs, (connection) => connection.expire());
+    this.dials = new Deadlines(limits.connectTimeoutMs, (attempt) => attempt.expire());
+    if (limits.idleTimeoutMs > 0) this.idle = new IdleWatch(limits.idleTimeoutMs, expireIdle);
+    else this.halfClosed = new IdleWatch(HALF_CLOSED_IDLE_MS, expireIdle);
+  }
+
+  close(): void {
+    for (const queue of [this.clients, this.dials, this.idle, this.halfClosed]) queue?.close();
+  }
+}
+
+/** Accepts connections and walks each along the one path. Holds everything that they share. */
+export class DataPlane {
+  readonly metrics = new DataPlaneMetrics();
+  readonly router = new Router();
+  readonly dialer = new Dialer();
+  readonly certificates = new CertificateStore();
+  readonly terminator: Terminator = createTerminator(this.certificates);
+  readonly redirects = new HttpsRedirects();
+  /** Strangers cause refusals, and must not fill the log with them. */
+  readonly refusals = new LogOnce();
+  /** Refused clients that are taking their answer. */
+  readonly goodbyes = new Deadlines<Connection>(GOODBYE_MS, (connection) => connection.end("refused"));
+  readonly log: Log;
+  readonly #idPrefix: string;
+  readonly #limits: SharedLimits;
+  readonly #connections = new Set<Connection>();
+  readonly #listeners: Listener[] = [];
+  readonly #sockets = new Map<Deno.TcpListener, Promise<void>>();
+  readonly #retired: TimedQueues[] = [];
+  #queues: TimedQueues;
+  #lastId = 0;
+  #whenEmpty: (() => void) | undefined;
+
+  constructor(identity: Pick<PlaneIdentity, "idPrefix" | "sharedLimits">, settings: PlaneSettings, log: Log) {
+    this.#idPrefix = identity.idPrefix;
+    this.#limits = new SharedLimits(identity.sharedLimits);
+    this.log = log;
+    this.#queues = new TimedQueues(settings.limits);
+    this.#apply(settings);
+  }
+
+  get queues(): TimedQueues {
+    return this.#queues;
+  }
+
+  /** Takes new settings in one step; open connections keep the times that they began with. */
+  configure(settings: PlaneSettings): void {
+    if (JSON.stringify(settings.limits) !== JSON.stringify(this.#queues.limits)) {
+      this.#retired.push(this.#queues);
+      this.#queues = new TimedQueues(settings.limits);
+    }
+    this.#apply(settings);
+  }
+
+  #apply(settings: PlaneSettings): void {
+    this.certificates.replace(settings.certificates);
+    this.redirects.httpsPort = settings.httpsPort;
+    for (const listener of this.#listeners) {
+      listener.proxyFrom = parseCidrs(settings.proxyFrom[listener.address] ?? []);
+    }
+  }
+
+  /**
+   * Starts to accept.
+   *
+   * @returns The port as bound, which the config may have left open with 0.
+   * @throws {GatewayError} `address-in-use`, `permission-denied` or `listen-failed`.
+   */
+  listen(config: PlaneListener): number {
+    const socket = openListener(config);
+    const listener: Listener = {
+      address: config.address,
+      kind: config.kind,
+      proxyFrom: parseCidrs(config.proxyFrom),
+    };
+    this.#listeners.push(listener);
+    this.#sockets.set(socket, this.#acceptAll(socket, listener));
+    return socket.addr.port;
+  }
+
+  /** How many connections are open here. */
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  /** At most `limit` rows, oldest first. */
+  rows(limit: number): ConnectionRow[] {
+    return this.#connections.values().take(limit).map((connection) => connection.row()).toArray();
+  }
+
+  /** Ends one connection. False when there is none with this id. */
+  closeConnection(id: string): boolean {
+    const connection = this.#connections.values().find((one) => one.id === id);
+    connection?.end("closed_by_admin");
+    return connection !== undefined;
+  }
+
+  snapshot(): MetricsSnapshot {
+    return this.metrics.snapshot(this.#connections.values().map((connection) => connection.row()));
+  }
+
+  /** Stops to accept. Open connections go on. */
+  stopAccepting(): void {
+    const sockets = [...this.#sockets.keys()];
+    this.#sockets.clear();
+    sockets.forEach(closeQuietly);
+  }
+
+  /** Resolves when no connection is open any more; call {@link stopAccepting} first. */
+  whenEmpty(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#connections.size === 0) resolve();
+      else this.#whenEmpty = resolve;
+    });
+  }
+
+  /** Ends everything at once. Harmless when called twice. */
+  async close(): Promise<void> {
+    const accepting = [...this.#sockets.values()];
+    this.stopAccepting();
+    for (const connection of this.#connections) connection.end("drained");
+    await Promise.all(accepting);
+    await this.whenEmpty();
+    this.router.close();
+    this.terminator.close();
+    await this.redirects[Symbol.asyncDispose]();
+    this.goodbyes.close();
+    for (const queues of [this.#queues, ...this.#retired]) queues.close();
+  }
+
+  async #acceptAll(socket: Deno.TcpListener, listener: Listener): Promise<void> {
+    for (;;) {
+      try {
+        this.#admit(await socket.accept(), listener);
+      } catch (error) {
+        if (!this.#sockets.has(socket)) return;
+        this.log.warn("accept_failed", { listener: listener.address, reason: messageOf(error) });
+        await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
+      }
+    }
+  }
+
+  /** Limits first, before a byte is read or anything is allocated for the stranger. */
+  #admit(conn: Deno.TcpConn, listener: Listener): void {
+    const { limits } = this.#queues;
+    const { hostname, port } = conn.remoteAddr;
+    const peer = { address: canonicalAddress(hostname), port };
+    const broken = this.#limits.admit(peer.address, limits);
+    if (broken !== undefined) {
+      closeQuietly(conn);
+      this.metrics.rejected(broken);
+      if (this.refusals.may(`${broken} ${peer.address}`)) {
+        this.log.warn("connection_refused", {
+          source: peer.address,
+          listener: listener.address,
+          result: broken,
+        });
+      }
+      return;
+    }
+    conn.setNoDelay();
+    const id = `${this.#idPrefix}${(this.#lastId++).toString(36)}`;
+    const connection = new Connection(this, listener, conn, peer, id);
+    this.#connections.add(connection);
+    void connection.serve().then(() => {
+      this.#connections.delete(connection);
+      this.#limits.release(peer.address, limits);
+      if (this.#connections.size === 0) this.#whenEmpty?.();
+    });
+  }
+}

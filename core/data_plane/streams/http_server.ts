@@ -1,0 +1,82 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { ByteStream } from "../../byte_stream.ts";
+import type { ConnectionInfo } from "../../plugin/contract.ts";
+import type { SignalScope } from "../../plugin/host.ts";
+import { StreamDuplex } from "./duplex.ts";
+
+/** How long a client may stay silent after a response. Small answers need no more; a browser asks at once. */
+const KEEP_ALIVE_MS = 5000;
+/** From the first byte, or from the response before, to the end of the headers. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const CHECK_INTERVAL_MS = 2500;
+const MAX_HEADER_BYTES = 16 * 1024;
+
+/** @param connection What the gateway knows of the connection that the request came by. */
+export type StreamHandler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  connection: ConnectionInfo,
+) => void;
+
+/** An HTTP/1.1 server that listens nowhere: it serves the byte streams that it is given. */
+export class StreamHttpServer implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #connections = new WeakMap<object, ConnectionInfo>();
+  readonly #open = new Set<StreamDuplex>();
+
+  constructor(handler: StreamHandler) {
+    this.#server = createServer({
+      connectionsCheckingInterval: CHECK_INTERVAL_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: HEADERS_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    }, (request, response) => {
+      const connection = this.#connections.get(request.socket);
+      if (connection) handler(request, response, connection);
+      else response.destroy();
+    });
+    // The runtime closes a connection after one response unless its server listens, and checks timeouts from then on.
+    Object.defineProperty(this.#server, "listening", { value: true });
+    this.#server.emit("listening");
+  }
+
+  /** Takes over the stream. Resolves when it is closed, by the client, by a timeout or by `scope`. */
+  serve(stream: ByteStream, connection: ConnectionInfo, { signal }: SignalScope): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const duplex = new StreamDuplex(stream, { remote: connection.source });
+    const leave = () => void duplex.destroy();
+    this.#connections.set(duplex, connection);
+    this.#open.add(duplex);
+    duplex.on("error", () => {}); // a client that goes away is no fault
+    duplex.once("close", () => {
+      signal.removeEventListener("abort", leave);
+      this.#open.delete(duplex);
+      resolve();
+    });
+    if (signal.aborted) leave();
+    else {
+      signal.addEventListener("abort", leave);
+      this.#server.emit("connection", duplex as unknown as Socket);
+    }
+    return promise;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    for (const duplex of this.#open) duplex.destroy();
+    this.#server.close();
+    return Promise.resolve();
+  }
+}
+
+/** An answer of plain text after which the connection is closed, so that a body in flight is not waited for. */
+export function answerAndClose(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, {
+    "cache-control": "no-store",
+    "connection": "close",
+    "content-length": new TextEncoder().encode(text).length,
+    "content-type": "text/plain; charset=utf-8",
+  });
+  response.end(text);
+}

@@ -1,0 +1,75 @@
+import { type ByteStream, writeAll } from "../byte_stream.ts";
+import { GatewayError } from "../errors.ts";
+import type { ConnectionInfo, Forward } from "../plugin/contract.ts";
+import { SSL_REQUEST } from "./preface/postgres.ts";
+import type { ProxyHeader } from "./preface/preface.ts";
+import { encodeProxyV1, encodeProxyV2 } from "./preface/proxy_protocol.ts";
+
+const NOTHING = new Uint8Array();
+/** PostgreSQL's one-byte answer to an SSLRequest that it takes. */
+const S = "S".charCodeAt(0);
+
+/**
+ * The PROXY header that an upstream gets: made from checked values, never from what a stranger sent, but for
+ * `pass`, which sends on the exact header of a trusted peer.
+ */
+export function proxyHeader(
+  forward: Forward,
+  info: ConnectionInfo,
+  received: ProxyHeader | undefined,
+): Uint8Array {
+  switch (forward.proxyProtocol) {
+    case "v1":
+      return encodeProxyV1(info.source, info.destination);
+    case "v2":
+      return encodeProxyV2(info.source, info.destination, forward.tlvs);
+    case "pass":
+      return received?.raw ?? NOTHING;
+    default:
+      return NOTHING;
+  }
+}
+
+/** Sends what the upstream gets before the client's next bytes: at most two writes and one read. */
+export async function greetUpstream(
+  upstream: ByteStream,
+  greeting: { readonly header: Uint8Array; readonly sslRequested: boolean; readonly head: Uint8Array },
+): Promise<void> {
+  if (greeting.sslRequested) {
+    await writeAll(upstream, join(greeting.header, SSL_REQUEST));
+    await readSslAnswer(upstream);
+    await writeAll(upstream, greeting.head);
+  } else if (greeting.header.length + greeting.head.length > 0) {
+    await writeAll(upstream, join(greeting.header, greeting.head));
+  }
+}
+
+/**
+ * Reads PostgreSQL's answer to an SSLRequest (its manual, "SSL Session Encryption").
+ *
+ * @throws {GatewayError} `dial-failed`: the upstream has no TLS, or sent more than its one byte (CVE-2021-23222:
+ * bytes from before the encryption must not pass as bytes from within it).
+ */
+async function readSslAnswer(upstream: ByteStream): Promise<void> {
+  const answer = new Uint8Array(2);
+  const length = await upstream.read(answer);
+  if (length === 1 && answer[0] === S) return;
+  throw new GatewayError("dial-failed", describeSslAnswer(length, answer));
+}
+
+function describeSslAnswer(length: number | null, [first]: Uint8Array): string {
+  if (length === null) {
+    return "The PostgreSQL upstream closed the connection instead of answering the SSLRequest";
+  }
+  if (first === S) return "The PostgreSQL upstream sent bytes behind its answer to the SSLRequest";
+  return "The PostgreSQL upstream does not offer TLS";
+}
+
+function join(first: Uint8Array, second: Uint8Array): Uint8Array {
+  if (first.length === 0) return second;
+  if (second.length === 0) return first;
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}

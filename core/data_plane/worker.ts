@@ -1,0 +1,77 @@
+/// <reference lib="deno.worker" />
+import { type LogBatchMethods, openLogBatch } from "../log_batch.ts";
+import { inlineHandle, RemoteHandle } from "../plugin/host.ts";
+import { type PluginReport, RunningPlugin } from "../plugin/running.ts";
+import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
+import { sealCode } from "../seal.ts";
+import { DataPlane } from "./data_plane.ts";
+import type { PlaneMethods, PlanePlugin } from "./methods.ts";
+import type { LogLevel } from "../log.ts";
+
+let plane: DataPlane | undefined;
+let logLevel: LogLevel = "info";
+const inline = new Map<string, RunningPlugin>();
+const remote = new Map<string, RemoteHandle>();
+
+function started(): DataPlane {
+  if (plane === undefined) throw new TypeError("The data plane has not been started");
+  return plane;
+}
+
+const supervisor: Rpc<LogBatchMethods> = openRpc(
+  self as unknown as MessageChannelEnd,
+  {
+    start(identity, settings) {
+      logLevel = identity.logLevel;
+      plane = new DataPlane(
+        identity,
+        settings,
+        openLogBatch(`data-plane-${identity.index}`, logLevel, supervisor),
+      );
+    },
+    async usePlugins(plugins) {
+      const handles = [];
+      for (const plugin of plugins) handles.push(await usePlugin(plugin));
+      started().router.replace(handles);
+    },
+    connectPlugin: (name, port, hooks) => remote.get(name)?.connect(port, hooks),
+    disconnectPlugin: (name) => remote.get(name)?.disconnect(),
+    seal: sealCode,
+    configure: (settings) => started().configure(settings),
+    listen: (listener) => started().listen(listener),
+    async report() {
+      const plugins: Record<string, PluginReport> = {};
+      for (const [name, running] of inline) plugins[name] = await running.report();
+      return { open: started().size, metrics: started().snapshot(), plugins };
+    },
+    rows: (limit) => started().rows(limit),
+    closeConnection: (id) => started().closeConnection(id),
+    stopAccepting: () => started().stopAccepting(),
+    whenEmpty: () => started().whenEmpty(),
+    async stop() {
+      await plane?.close();
+      for (const running of inline.values()) await running[Symbol.asyncDispose]();
+      for (const handle of remote.values()) handle.disconnect();
+    },
+    ping: () => {},
+  } satisfies PlaneMethods,
+);
+
+async function usePlugin(plugin: PlanePlugin) {
+  const { name, traits } = plugin;
+  if (plugin.isolation === "worker") {
+    const handle = remote.get(name) ?? new RemoteHandle(name);
+    handle.configure(traits);
+    remote.set(name, handle);
+    return handle;
+  }
+  const running = inline.get(name);
+  if (running) {
+    await running.reload(plugin.config);
+    return inlineHandle(name, traits, running.plugin);
+  }
+  const log = openLogBatch(`plugin:${name}`, logLevel, supervisor);
+  const fresh = await RunningPlugin.start(plugin.module, name, plugin.config, log);
+  inline.set(name, fresh);
+  return inlineHandle(name, traits, fresh.plugin);
+}

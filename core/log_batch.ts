@@ -1,0 +1,28 @@
+import { createLog, type Log, type LogEvent, type LogLevel } from "./log.ts";
+import type { Methods, Rpc } from "./rpc.ts";
+
+/** What a worker's log asks of the supervisor, which alone writes. */
+export interface LogBatchMethods extends Methods {
+  log(events: readonly LogEvent[], dropped: number): void;
+}
+
+/** How long an event may wait for others, in milliseconds: a message for each would cost more than making it. */
+const BATCH_MS = 20;
+/** Events that may wait. What comes while so many do is counted and dropped: a log never holds up the data path. */
+const MAX_WAITING = 5000;
+
+/** A log that hands its events to the supervisor, many at a time. */
+export function openLogBatch(from: string, level: LogLevel, supervisor: Rpc<LogBatchMethods>): Log {
+  let waiting: LogEvent[] = [];
+  let dropped = 0;
+  const flush = () => {
+    supervisor.notify("log", waiting, dropped);
+    waiting = [];
+    dropped = 0;
+  };
+  return createLog(from, level, (event) => {
+    if (waiting.length === 0) setTimeout(flush, BATCH_MS);
+    if (waiting.length < MAX_WAITING) waiting.push(event);
+    else dropped++;
+  });
+}

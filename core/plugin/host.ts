@@ -1,0 +1,135 @@
+import { GatewayError } from "../errors.ts";
+import { type NamePattern, parseNamePattern } from "../names.ts";
+import type { MessageChannelEnd } from "../rpc.ts";
+import { type Methods, openRpc, type Rpc } from "../rpc.ts";
+import type { ByteStream } from "../byte_stream.ts";
+import type { ClosedEvent, ConnectionInfo, Decision, DialEvent, Plugin } from "./contract.ts";
+
+/** What a plugin says of itself once its config is checked; see `PluginDefinition`. */
+export interface PluginTraits {
+  /** Absent: it is asked about every connection. */
+  readonly names?: readonly string[];
+  readonly routeTimeoutMs: number;
+}
+
+/** The default of `PluginDefinition.routeTimeoutMs`. */
+export const DEFAULT_ROUTE_TIMEOUT_MS = 5000;
+
+/** A plugin as a data plane sees it, inline or in its own worker. */
+export interface PluginHandle {
+  readonly name: string;
+  readonly routeTimeoutMs: number;
+  /** Whether this plugin is to be asked at all. */
+  mayTake(connection: ConnectionInfo): boolean;
+  /** `undefined`: not this plugin's. Throws or rejects when the plugin does not work. */
+  route(connection: ConnectionInfo, scope: SignalScope): unknown;
+  readonly handle?: (stream: ByteStream, connection: ConnectionInfo, scope: SignalScope) => Promise<void>;
+  readonly dialed?: (event: DialEvent) => void;
+  readonly closed?: (event: ClosedEvent) => void;
+}
+
+/** Something with a signal that is made when somebody first asks for it. */
+export interface SignalScope {
+  readonly signal: AbortSignal;
+}
+
+function nameFilter(names: readonly string[] | undefined): (connection: ConnectionInfo) => boolean {
+  if (names === undefined) return () => true;
+  const patterns: NamePattern[] = names.map(parseNamePattern);
+  return ({ tls }) => {
+    const name = tls?.serverName;
+    return name !== undefined && patterns.some((one) => one.matches(name));
+  };
+}
+
+/** A plugin that lives in this very worker. */
+export function inlineHandle(name: string, traits: PluginTraits, plugin: Plugin): PluginHandle {
+  return {
+    name,
+    routeTimeoutMs: traits.routeTimeoutMs,
+    mayTake: nameFilter(traits.names),
+    route: (connection, scope) => plugin.route(connection, scope),
+    ...(plugin.handle &&
+      { handle: (stream, connection, scope) => plugin.handle!(stream, connection, scope) }),
+    ...(plugin.dialed && { dialed: (event) => plugin.dialed!(event) }),
+    ...(plugin.closed && { closed: (event) => plugin.closed!(event) }),
+  };
+}
+
+/** What a data plane asks of a plugin's worker. */
+export interface PluginMethods extends Methods {
+  route(connection: ConnectionInfo): Promise<Decision | undefined>;
+  /** The client has left, or the time for an answer is over. */
+  cancel(connection: string): void;
+  dialed(event: DialEvent): void;
+  closed(event: ClosedEvent): void;
+}
+
+/** Which of the optional hooks a plugin has: nothing is sent for the others. */
+export interface PluginHooks {
+  readonly dialed: boolean;
+  readonly closed: boolean;
+}
+
+/** A plugin in another worker, reached over a port of its own. `connect` gives it a worker, `disconnect` takes it away. */
+export class RemoteHandle implements PluginHandle {
+  readonly name: string;
+  #traits: PluginTraits = { routeTimeoutMs: DEFAULT_ROUTE_TIMEOUT_MS };
+  #mayTake: (connection: ConnectionInfo) => boolean = () => true;
+  #rpc: Rpc<PluginMethods> | undefined;
+  #port: MessagePort | undefined;
+  #hooks: PluginHooks = { dialed: false, closed: false };
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get routeTimeoutMs(): number {
+    return this.#traits.routeTimeoutMs;
+  }
+
+  /** Takes what the plugin says of itself under the current config. */
+  configure(traits: PluginTraits): void {
+    this.#traits = traits;
+    this.#mayTake = nameFilter(traits.names);
+  }
+
+  mayTake(connection: ConnectionInfo): boolean {
+    return this.#mayTake(connection);
+  }
+
+  /** Takes a port to the plugin's (new) worker. */
+  connect(port: MessagePort, hooks: PluginHooks): void {
+    this.disconnect();
+    this.#rpc = openRpc<PluginMethods>(port as MessageChannelEnd, {});
+    this.#port = port;
+    this.#hooks = hooks;
+  }
+
+  /** The plugin's worker has ended: pending questions fail at once, and new ones until the next `connect`. */
+  disconnect(): void {
+    this.#rpc?.close(`Plugin "${this.name}" is down`);
+    this.#port?.close();
+    this.#rpc = this.#port = undefined;
+  }
+
+  async route(connection: ConnectionInfo, scope: SignalScope): Promise<unknown> {
+    const rpc = this.#rpc;
+    if (rpc === undefined) throw new GatewayError("plugin-failed", `Plugin "${this.name}" is down`);
+    const cancel = () => rpc.notify("cancel", connection.id);
+    scope.signal.addEventListener("abort", cancel, { once: true });
+    try {
+      return await rpc.call("route", connection);
+    } finally {
+      scope.signal.removeEventListener("abort", cancel);
+    }
+  }
+
+  readonly dialed = (event: DialEvent): void => {
+    if (this.#hooks.dialed) this.#rpc?.notify("dialed", event);
+  };
+
+  readonly closed = (event: ClosedEvent): void => {
+    if (this.#hooks.closed) this.#rpc?.notify("closed", event);
+  };
+}

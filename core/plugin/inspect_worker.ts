@@ -1,0 +1,30 @@
+/// <reference lib="deno.worker" />
+import { checkValue } from "../config/issues.ts";
+import { type MessageChannelEnd, openRpc } from "../rpc.ts";
+import { DEFAULT_ROUTE_TIMEOUT_MS } from "./host.ts";
+import type { InspectMethods } from "./inspection.ts";
+import { importDefinition } from "./running.ts";
+
+const methods: InspectMethods = {
+  async inspect(module, section) {
+    const definition = await importDefinition(module);
+    const checked = checkValue(definition.config, section ?? {});
+    if (!checked.ok) return checked;
+    const config = checked.value;
+    const names = definition.names?.(config);
+    return {
+      ok: true,
+      config,
+      traits: {
+        ...(names && { names }),
+        routeTimeoutMs: definition.routeTimeoutMs?.(config) ?? DEFAULT_ROUTE_TIMEOUT_MS,
+      },
+    };
+  },
+  async explain(module, config, connection) {
+    const definition = await importDefinition(module);
+    return definition.explain?.(config, connection);
+  },
+};
+
+openRpc(self as unknown as MessageChannelEnd, methods);

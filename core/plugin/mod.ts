@@ -1,0 +1,39 @@
+/**
+ * Everything that a plugin's module imports from Postern: see `docs/writing-a-plugin.md`.
+ *
+ * @module
+ */
+
+/** The schema library that a plugin describes its section of the config with, and fields that Postern adds to it. */
+export { z } from "zod";
+export { cidr, duration, type FieldRange, hostPort, size } from "../config/fields.ts";
+export { namePattern } from "../config/name_field.ts";
+export { formatHostPort, type HostPort, parseHostPort } from "../net/address.ts";
+export { canonicalName, type NamePattern, NameTable, parseNamePattern } from "../names.ts";
+export { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
+export { type FaultCode, GatewayError, messageOf } from "../errors.ts";
+export type { Log, LogFields, LogLevel } from "../log.ts";
+export {
+  type ClientHelloInfo,
+  type ClosedEvent,
+  type ConnectionId,
+  type ConnectionInfo,
+  type Decision,
+  definePlugin,
+  type DialEvent,
+  type Endpoint,
+  type Explanation,
+  type Forward,
+  type Handle,
+  type MetricSample,
+  type Plugin,
+  type PluginContext,
+  type PluginDefinition,
+  type PluginStatus,
+  type Protocol,
+  type Reject,
+  type RejectReason,
+  type RouteInfo,
+  type Terminate,
+  type TerminatedTls,
+} from "./contract.ts";

@@ -1,0 +1,104 @@
+import { getPrettyFormatter } from "@logtape/pretty";
+import type { LogConfig } from "../config/config.ts";
+import type { LogEvent } from "../log.ts";
+
+/** Lines that may wait for whoever reads the log. More are counted and dropped: nobody waits for a log. */
+const MAX_WAITING = 10_000;
+/** How long the last lines may take at the end, in milliseconds. */
+const FLUSH_MS = 1000;
+
+/** Where lines go; `Deno.stdout` has this shape. */
+export interface LogTarget {
+  write(bytes: Uint8Array): Promise<number>;
+}
+
+/** Writes events as lines, in order, without ever holding up the one who reports them. */
+export class LogWriter {
+  readonly #format: (event: LogEvent) => string;
+  readonly #target: LogTarget;
+  readonly #encoder = new TextEncoder();
+  #waiting: string[] = [];
+  #dropped = 0;
+  #writing: Promise<void> | undefined;
+
+  constructor(format: LogConfig["format"], target: LogTarget) {
+    this.#format = format === "json" ? formatJson : formatPretty();
+    this.#target = target;
+  }
+
+  write(event: LogEvent): void {
+    if (this.#waiting.length >= MAX_WAITING) {
+      this.#dropped++;
+      return;
+    }
+    this.#waiting.push(this.#format(event));
+    this.#writing ??= this.#writeAll();
+  }
+
+  /** Events that were dropped before they came here. */
+  addDropped(count: number): void {
+    this.#dropped += count;
+  }
+
+  /** Resolves once everything is written, or after a second. */
+  async flush(): Promise<void> {
+    if (this.#writing === undefined) return;
+    let timer;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, FLUSH_MS));
+    await Promise.race([this.#writing, late]);
+    clearTimeout(timer);
+  }
+
+  async #writeAll(): Promise<void> {
+    await Promise.resolve(); // what is reported in the same turn goes out in one write
+    while (this.#waiting.length > 0) {
+      const lines = this.#waiting.join("") + this.#tellDropped();
+      this.#waiting = [];
+      try {
+        const bytes = this.#encoder.encode(lines);
+        for (let offset = 0; offset < bytes.length;) {
+          offset += await this.#target.write(bytes.subarray(offset));
+        }
+      } catch {
+        // Nobody reads the log any more (a closed pipe): the gateway goes on without.
+      }
+    }
+    this.#writing = undefined;
+  }
+
+  #tellDropped(): string {
+    if (this.#dropped === 0) return "";
+    const fields = { dropped: this.#dropped };
+    this.#dropped = 0;
+    return this.#format({ time: Date.now(), level: "warn", from: "log", event: "log_dropped", fields });
+  }
+}
+
+function formatJson({ time, level, from, event, fields }: LogEvent): string {
+  return JSON.stringify({ time: new Date(time).toISOString(), level, from, event, ...fields }) + "\n";
+}
+
+function formatPretty(): (event: LogEvent) => string {
+  const format = getPrettyFormatter({ timestamp: "time", icons: false, wordWrap: false, align: false });
+  return ({ time, level, from, event, fields }) => {
+    const text = [event, ...Object.entries(fields).flatMap(formatField)].join(" ");
+    return format({
+      category: [from],
+      level: level === "warn" ? "warning" : level,
+      message: [text],
+      rawMessage: text,
+      timestamp: time,
+      properties: {},
+    });
+  };
+}
+
+/** `key=value`; what a stranger may have written is quoted, and cannot break the line or steer a terminal. */
+function formatField([key, value]: [string, LogEvent["fields"][string]]): string[] {
+  if (value === undefined) return [];
+  if (typeof value !== "string" || /^[\w.:/@*+[\]-]+$/.test(value)) return [`${key}=${value}`];
+  const quoted = JSON.stringify(value).replaceAll(/[\x7f-\x9f\u2028\u2029]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+  return [`${key}=${quoted}`];
+}

@@ -1,0 +1,204 @@
+import type { PlaneReport } from "../data_plane/methods.ts";
+import { sumBy } from "../data_plane/metrics.ts";
+import type {
+  AdminMethods,
+  ConnectionRow,
+  GatewayStatus,
+  MetricsSnapshot,
+  PluginRow,
+} from "../data_plane/snapshot.ts";
+import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/contract.ts";
+import type { PluginReport } from "../plugin/running.ts";
+import { VERSION } from "../version.ts";
+import { type CheckedPlugin } from "./plugins.ts";
+import { PLANE_PERMISSIONS, type Supervisor } from "./supervisor.ts";
+
+/** How long a part may take to report, in milliseconds: one that hangs must not hide the others. */
+const REPORT_TIMEOUT_MS = 2000;
+
+/** What every part said at one moment. A part that is down, or late, is missing. */
+interface Reports {
+  readonly planes: readonly PlaneReport[];
+  /** By plugin: one report from each data plane for an inline plugin, one in all for an isolated one. */
+  readonly plugins: ReadonlyMap<string, readonly PluginReport[]>;
+}
+
+/** Answers the admin side: asks every part, and adds up what the data planes say. */
+export class Overview {
+  readonly #supervisor: Supervisor;
+
+  constructor(supervisor: Supervisor) {
+    this.#supervisor = supervisor;
+  }
+
+  /** What the admin worker may call. */
+  methods(): AdminMethods {
+    return {
+      status: () => this.#status(),
+      readiness: () => this.#readiness(),
+      metrics: () => this.#metrics(),
+      connections: (limit) => this.#connections(limit),
+      closeConnection: (id) => this.#closeConnection(id),
+      routes: () => this.#routes(),
+    };
+  }
+
+  async #status(): Promise<GatewayStatus> {
+    const { startedAt, planes, draining, listeners, reloadError, limits } = this.#supervisor;
+    const reports = await this.#collect();
+    const metrics = reports.planes.map((report) => report.metrics);
+    const bytes = sumBy(metrics, "bytes_total", "direction");
+    const ended = Object.values(sumBy(metrics, "connections_total", "result")).reduce((a, b) => a + b, 0);
+    return {
+      version: VERSION,
+      startedAt,
+      threads: planes.length,
+      draining,
+      listeners,
+      connections: { active: limits.open, total: ended + limits.open },
+      bytes: { in: bytes["in"] ?? 0, out: bytes["out"] ?? 0 },
+      rejected: sumBy(metrics, "rejected_total", "reason"),
+      plugins: this.#pluginRows(reports),
+      memory: Deno.memoryUsage().rss,
+      ...(reloadError !== undefined && { reloadError }),
+    };
+  }
+
+  async #readiness(): Promise<{ ready: boolean; reasons: string[] }> {
+    const { planes, draining } = this.#supervisor;
+    const rows = this.#pluginRows(await this.#collect());
+    const reasons = [
+      ...(draining ? ["draining"] : []),
+      ...planes.filter(({ up }) => !up).map(({ name }) => `${name}: down`),
+      ...rows.filter(({ status }) => !status.ready).map(({ name, status }) =>
+        `plugin ${name}: ${status.reason ?? "not ready"}`
+      ),
+    ];
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  async #metrics(): Promise<{ planes: MetricsSnapshot[]; plugins: MetricSample[] }> {
+    const reports = await this.#collect();
+    return {
+      planes: reports.planes.map(({ metrics }) => metrics),
+      plugins: [...reports.plugins.values()].flatMap((all) =>
+        mergeSamples(all.flatMap(({ metrics }) => metrics))
+      ),
+    };
+  }
+
+  async #connections(limit: number): Promise<ConnectionRow[]> {
+    const rows = await Promise.all(
+      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("rows", limit))),
+    );
+    return rows.flatMap((some) => some ?? []).sort((a, b) => a.since - b.since).slice(0, limit);
+  }
+
+  async #closeConnection(id: string): Promise<boolean> {
+    const found = await Promise.all(
+      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("closeConnection", id))),
+    );
+    return found.includes(true);
+  }
+
+  async #routes(): Promise<(RouteInfo & { plugin: string })[]> {
+    const { plugins } = await this.#collect();
+    return [...plugins].flatMap(([plugin, reports]) =>
+      mergeRoutes(reports.map(({ routes }) => routes)).map((route) => ({ ...route, plugin }))
+    );
+  }
+
+  async #collect(): Promise<Reports> {
+    const { planes, plugins, pluginUnits } = this.#supervisor;
+    const isolated = plugins.filter(({ isolation }) => isolation === "worker");
+    const [fromPlanes, fromPlugins] = await Promise.all([
+      Promise.all(planes.map(({ rpc }) => inTime(rpc?.call("report")))),
+      Promise.all(isolated.map(({ name }) => inTime(pluginUnits.get(name)?.worker.rpc?.call("report")))),
+    ]);
+    const reported = fromPlanes.filter((report) => report !== undefined);
+    const byPlugin = new Map<string, readonly PluginReport[]>();
+    for (const { name, isolation } of plugins) {
+      const reports = isolation === "inline"
+        ? reported.map((plane) => plane.plugins[name])
+        : [fromPlugins[isolated.findIndex((plugin) => plugin.name === name)]];
+      byPlugin.set(name, reports.filter((report) => report !== undefined));
+    }
+    return { planes: reported, plugins: byPlugin };
+  }
+
+  #pluginRows(reports: Reports): PluginRow[] {
+    return this.#supervisor.plugins.map((plugin) =>
+      this.#pluginRow(plugin, reports.plugins.get(plugin.name) ?? [])
+    );
+  }
+
+  #pluginRow(
+    { name, isolation, module, permissions }: CheckedPlugin,
+    reports: readonly PluginReport[],
+  ): PluginRow {
+    const worker = this.#supervisor.pluginUnits.get(name)?.worker;
+    return {
+      name,
+      isolation,
+      module,
+      permissions: isolation === "inline" ? PLANE_PERMISSIONS : permissions,
+      state: reports.length > 0 ? "up" : "down",
+      restarts: worker?.restarts ?? 0,
+      status: mergeStatus(reports.map(({ status }) => status)),
+    };
+  }
+}
+
+/** Ready when every part of it is; the first that is not tells why. */
+function mergeStatus(statuses: readonly PluginStatus[]): PluginStatus {
+  return statuses.find(({ ready }) => !ready) ?? statuses[0] ?? { ready: false, reason: "down" };
+}
+
+/** The data planes have the same routes: their counts are added up, and a target is healthy where all say so. */
+function mergeRoutes(perPlane: readonly (readonly RouteInfo[])[]): RouteInfo[] {
+  const [first = [], ...others] = perPlane;
+  return first.map((route, i) => {
+    const targets = route.targets?.map((target, j) => {
+      const same = others.flatMap((routes) => routes[i]?.targets?.[j] ?? []).filter((one) =>
+        one.target === target.target
+      );
+      return {
+        target: target.target,
+        healthy: target.healthy && same.every(({ healthy }) => healthy),
+        connections: same.reduce((sum, { connections }) => sum + connections, target.connections),
+      };
+    });
+    return { ...route, ...(targets && { targets }) };
+  });
+}
+
+/** Samples of one name and one set of labels become one, as each says. */
+function mergeSamples(samples: readonly MetricSample[]): MetricSample[] {
+  const merged = new Map<string, MetricSample>();
+  for (const sample of samples) {
+    const key = JSON.stringify([sample.name, sample.labels]);
+    const before = merged.get(key);
+    merged.set(
+      key,
+      before ? { ...sample, value: MERGE[sample.merge ?? "sum"](before.value, sample.value) } : sample,
+    );
+  }
+  return [...merged.values()];
+}
+
+const MERGE = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max };
+
+/** The answer, or nothing when it fails or is late. */
+async function inTime<T>(answer: Promise<T> | undefined): Promise<T | undefined> {
+  let timer;
+  const late = new Promise<undefined>((resolve) =>
+    timer = setTimeout(() => resolve(undefined), REPORT_TIMEOUT_MS)
+  );
+  try {
+    return await Promise.race([answer, late]);
+  } catch {
+    return undefined; // the part has just died, which `up` shows
+  } finally {
+    clearTimeout(timer);
+  }
+}
