@@ -100,7 +100,8 @@ export function canonicalAddress(address: string): string {
  * @returns `undefined` for anything but four decimal parts without leading zeros, or RFC 4291 §2.2.
  */
 export function parseAddress(text: string): string | undefined {
-  if (ipv4ToNumber(text) >= 0) return text;
+  const ipv4 = withoutMapping(text);
+  if (ipv4ToNumber(ipv4) >= 0) return ipv4;
   const parts = ipv6Parts(text);
   return parts === undefined ? undefined : formatParts(parts);
 }
@@ -111,7 +112,7 @@ export function parseAddress(text: string): string | undefined {
  * @throws {RangeError} For what is no address.
  */
 export function addressBytes(address: string): Uint8Array {
-  const ipv4 = ipv4ToNumber(address);
+  const ipv4 = ipv4ToNumber(withoutMapping(address));
   if (ipv4 >= 0) return ipv4Bytes(ipv4);
   const parts = ipv6Parts(address) ?? noAddress(address);
   return isMapped(parts) ? ipv4Bytes(mappedIpv4(parts)) : partsToBytes(parts);
@@ -128,6 +129,13 @@ export function addressFromBytes(bytes: Uint8Array): string {
   const parts: number[] = [];
   for (let i = 0; i < 16; i += 2) parts.push(bytes[i]! << 8 | bytes[i + 1]!);
   return formatParts(parts);
+}
+
+const MAPPED = "::ffff:";
+
+/** Spares the way over ipaddr.js where `[::]` listens and IPv4 connects: that is how the runtime reports it. */
+function withoutMapping(text: string): string {
+  return text.startsWith(MAPPED) ? text.slice(MAPPED.length) : text;
 }
 
 /** An IPv4 address as an unsigned number, or -1. By hand: this runs on every connection. */
@@ -246,7 +254,7 @@ class RangeSet implements AddressSet {
 
   has(address: string): boolean {
     if (this.isEmpty) return false;
-    const ipv4 = ipv4ToNumber(address);
+    const ipv4 = ipv4ToNumber(withoutMapping(address));
     if (ipv4 >= 0) return this.#hasIpv4(ipv4);
     const parts = ipv6Parts(address);
     if (parts === undefined) return false;

@@ -8,8 +8,8 @@ export const SSL_REQUEST: Uint8Array = Uint8Array.of(0, 0, 0, 8, 4, 210, 22, 47)
 const CANCEL_REQUEST = 80_877_102, SSL_REQUEST_CODE = 80_877_103, GSSENC_REQUEST = 80_877_104;
 const PROTOCOL_MAJOR = 3;
 
-/** Length and code. */
-const HEADER_BYTES = 8;
+/** Length and code: a packet that was seen so far is known for what it is. */
+export const POSTGRES_HEADER_BYTES = 8;
 /** Process id and key: 4 bytes up to protocol 3.0, as many as 256 since 3.2. */
 const MIN_CANCEL_BYTES = 16, MAX_CANCEL_BYTES = 268;
 /** What PostgreSQL itself takes at most (MAX_STARTUP_PACKET_LENGTH). */
@@ -27,13 +27,15 @@ export type PostgresOpening = "ssl-request" | "gssenc-request" | "cancel-request
  */
 export function parsePostgresOpening(seen: Uint8Array): Parsed<PostgresOpening> {
   if ((seen[0] ?? 0) !== 0 || (seen[1] ?? 0) !== 0) return NO; // no such packet has 65,536 bytes
-  if (seen.length < HEADER_BYTES) return couldBeCode(seen) ? more(HEADER_BYTES) : NO;
+  if (seen.length < POSTGRES_HEADER_BYTES) return couldBeCode(seen) ? more(POSTGRES_HEADER_BYTES) : NO;
   const length = uint32(seen, 0);
   switch (uint32(seen, 4)) {
     case SSL_REQUEST_CODE:
-      return length === HEADER_BYTES ? opening("ssl-request", length) : wrongLength("SSLRequest", length);
+      return length === POSTGRES_HEADER_BYTES
+        ? opening("ssl-request", length)
+        : wrongLength("SSLRequest", length);
     case GSSENC_REQUEST:
-      return length === HEADER_BYTES
+      return length === POSTGRES_HEADER_BYTES
         ? opening("gssenc-request", length)
         : wrongLength("GSSENCRequest", length);
     case CANCEL_REQUEST:
@@ -65,9 +67,11 @@ function parseCancelRequest(seen: Uint8Array, length: number): Parsed<PostgresOp
 }
 
 function parseStartup(seen: Uint8Array, length: number): Parsed<PostgresOpening> {
-  if (length <= HEADER_BYTES || length > MAX_STARTUP_BYTES) return wrongLength("StartupMessage", length);
+  if (length <= POSTGRES_HEADER_BYTES || length > MAX_STARTUP_BYTES) {
+    return wrongLength("StartupMessage", length);
+  }
   if (seen.length < length) return more(length);
-  if (!isParameterList(seen.subarray(HEADER_BYTES, length))) {
+  if (!isParameterList(seen.subarray(POSTGRES_HEADER_BYTES, length))) {
     return malformed("PostgreSQL StartupMessage with a broken list");
   }
   return opening("startup", length);

@@ -1,7 +1,7 @@
 import type { ClientHelloInfo, Protocol } from "../../plugin/contract.ts";
 import { ClientHelloParser, HANDSHAKE_RECORD, parseSslV2Hello } from "./client_hello.ts";
 import { parsePlainOpening } from "./plain.ts";
-import { parsePostgresOpening, type PostgresOpening } from "./postgres.ts";
+import { parsePostgresOpening, POSTGRES_HEADER_BYTES, type PostgresOpening } from "./postgres.ts";
 import type { PrefaceFault, PrefaceResult, ProxyHeader } from "./preface.ts";
 import { parseProxyHeader, parseProxySignature } from "./proxy_protocol.ts";
 import { more, type Parsed } from "./parsed.ts";
@@ -108,8 +108,9 @@ export class PrefaceParser {
   }
 
   #takePostgres(postgres: Exclude<Parsed<PostgresOpening>, { kind: "no" }>, rest: Uint8Array): PrefaceStep {
+    const isRecognised = postgres.kind !== "more" || postgres.total > POSTGRES_HEADER_BYTES;
+    if (isRecognised) this.#speaks = "postgres";
     if (postgres.kind === "more") return this.#more(postgres.total);
-    this.#speaks = "postgres";
     if (postgres.kind === "malformed") return this.refuse("malformed_postgres", postgres.detail);
     if (postgres.value === "startup" || postgres.value === "cancel-request") {
       return this.#result("postgres", rest);
