@@ -74,6 +74,7 @@ export function readYaml(source: YamlSource): YamlResult {
     const document = parseDocument(source.text, { ...OPTIONS, lineCounter: lines });
     const { fatal, duplicates } = sortErrors(document);
     if (fatal !== undefined) {
+      if (/call stack/i.test(fatal.message)) return unreadable(problemAt(at(0), [], TOO_DEEP));
       return unreadable(problemAt(at(fatal.pos[0]), [], yamlMessage(fatal, source.text)));
     }
     const builder = new TreeBuilder(document, at, source.env);
@@ -106,7 +107,6 @@ function sortErrors(document: Document.Parsed): { fatal?: YamlFault; duplicates:
 type YamlFault = Pick<YAMLParseError, "code" | "message" | "pos">;
 
 function yamlMessage({ code, message, pos }: YamlFault, text: string): string {
-  if (/call stack/i.test(message)) return TOO_DEEP;
   const [offset] = pos;
   if (text[offset - 1] === "$" || text.slice(Math.max(0, offset - 2), offset) === "${") {
     return 'Put quotes around "${NAME}" within { } and [ ]';
