@@ -2,7 +2,11 @@ import type { WorkerPermissions } from "../core/config/permissions.ts";
 import { PLANE_PERMISSIONS, type Supervisor } from "../core/supervisor/supervisor.ts";
 
 /** What a gateway that has just started prints: where it listens, and which plugins run with which permissions. */
-export function describeGateway(supervisor: Supervisor, config: string): string {
+export function describeGateway(
+  supervisor: Supervisor,
+  config: string,
+  hints: readonly string[] = [],
+): string {
   const lines = [
     `Postern runs with ${config}`,
     ...supervisor.listeners.map(({ address, kind }) =>
@@ -13,6 +17,7 @@ export function describeGateway(supervisor: Supervisor, config: string): string 
       const granted = isolation === "inline" ? PLANE_PERMISSIONS : permissions;
       return `  plugin ${name} (${isolation}; ${describePermissions(granted)})`;
     }),
+    ...hints.map((hint) => `  ${hint}`),
   ];
   return lines.join("\n") + "\n";
 }

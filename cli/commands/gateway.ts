@@ -21,6 +21,8 @@ import { describeGateway } from "../describe_gateway.ts";
 const MAX_THREADS = 64;
 /** Where the development gateway keeps its certificate authority. */
 const DEVELOPMENT_FOLDER = ".postern";
+/** `demo` by its full name: OpenSSL, and so curl, takes no wildcard right below a top-level name. */
+const DEVELOPMENT_NAMES = ["localhost", "*.localhost", "demo.localhost"];
 
 interface GatewayOptions extends ConfigOptions {
   readonly threads: number;
@@ -47,10 +49,10 @@ async function run(options: GatewayOptions): Promise<void> {
   const withLog = { ...options, set: [...options.set, ...logSettings(options)] };
   const file = await configFile(options);
   const prepared = await prepareOptions(withLog, file);
-  if (file === undefined) await prepareDevelopment(prepared.config);
+  const hints = file === undefined ? await prepareDevelopment(prepared.config) : [];
   const writer = new LogWriter(prepared.config.log.format, Deno.stdout);
   const supervisor = await Supervisor.start(prepared, { threads: options.threads, writer });
-  await Deno.stdout.write(new TextEncoder().encode(describeGateway(supervisor, configName(file))));
+  await Deno.stdout.write(new TextEncoder().encode(describeGateway(supervisor, configName(file), hints)));
   const drained = await serve(supervisor, () => prepareOptions(withLog, file), file);
   if (!drained) throw new CommandError("", EXIT.interrupted);
 }
@@ -130,11 +132,16 @@ class Reloads {
   }
 }
 
-/** A development gateway makes its own certificates; with other ones configured there is nothing to make. */
-async function prepareDevelopment({ tls }: GatewayConfig): Promise<void> {
-  if (tls.certificates.some(({ cert }) => cert.startsWith(DEVELOPMENT_FOLDER))) {
-    await ensureDevelopmentCertificates(DEVELOPMENT_FOLDER);
-  }
+/**
+ * A development gateway makes its own certificates; with other ones configured there is nothing to make.
+ *
+ * @returns What to tell the user about them.
+ */
+async function prepareDevelopment({ tls, listeners }: GatewayConfig): Promise<string[]> {
+  if (!tls.certificates.some(({ cert }) => cert.startsWith(DEVELOPMENT_FOLDER))) return [];
+  const { ca } = await ensureDevelopmentCertificates(DEVELOPMENT_FOLDER, DEVELOPMENT_NAMES);
+  const port = listeners.find(({ kind }) => kind === "stream")?.port;
+  return [`try    curl --cacert ${ca} https://demo.localhost:${port}/`];
 }
 
 function logSettings({ logLevel, logFormat }: GatewayOptions): string[] {

@@ -143,7 +143,7 @@ class Page {
   add(kind: Kind, name: string, help: string, labels: Labels, value: number): void {
     let family = this.#families.get(name);
     if (family === undefined) this.#families.set(name, family = new Family(kind, help));
-    if (family instanceof Family && family.kind === kind) family.add(labels, value);
+    if (family instanceof Family && family.kind === kind) family.add(cleaned(labels), value);
   }
 
   addHistogram(help: string, sample: HistogramSample): void {
@@ -167,9 +167,8 @@ class Page {
   addForeign({ name, help, type, labels, value }: MetricSample): void {
     if (this.#closed.has(name) || !METRIC_NAME.test(name) || !Number.isFinite(value)) return;
     if (type !== "counter" && type !== "gauge") return;
-    const entries = Object.entries(labels);
-    if (!entries.every(([label]) => LABEL_NAME.test(label))) return;
-    this.add(type, name, oneLine(help), Object.fromEntries(entries.map(([k, v]) => [k, oneLine(v)])), value);
+    if (!Object.keys(labels).every((label) => LABEL_NAME.test(label))) return;
+    this.add(type, name, oneLine(help), labels, value);
   }
 
   async render(): Promise<MetricsPage> {
@@ -190,6 +189,10 @@ function pulled(name: string, family: Family | HistogramFamily): Metric {
   };
   // The declared type is a union of prom-client's classes; what a registry calls is `name` and `get` (15.1).
   return metric as unknown as Metric;
+}
+
+function cleaned(labels: Labels): Labels {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, oneLine(value)]));
 }
 
 /** Plain text of bounded length; prom-client escapes quotes, backslashes and newlines, and nothing else. */

@@ -12,7 +12,7 @@ listeners:
   - address: "127.0.0.1:8080"
     kind: http
 tls:
-  certificates: [{ cert: .postern/dev-cert.pem, key: .postern/dev-key.pem }]
+  certificates: [{ cert: .postern/cert.pem, key: .postern/key.pem }]
 admin:
   address: "127.0.0.1:9090"
 log:

@@ -2,12 +2,13 @@ import { type ByteStream, closeQuietly } from "../byte_stream.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import { canonicalAddress, formatHostPort, parseHostPort } from "../net/address.ts";
 import type {
+  ClosedEvent,
   ConnectionInfo,
   Decision,
+  DialEvent,
   Endpoint,
   Forward,
   Protocol,
-  RejectReason,
   Terminate,
 } from "../plugin/contract.ts";
 import type { PluginHandle, SignalScope } from "../plugin/host.ts";
@@ -121,7 +122,7 @@ export class Connection implements SignalScope, Watched {
       await this.#walk();
     } catch (error) {
       if (error instanceof Refusal) await this.#refuse(error);
-      else this.#fail(error);
+      else await this.#fail(error);
     } finally {
       this.end("ok");
       this.#tellEnd();
@@ -243,7 +244,7 @@ export class Connection implements SignalScope, Watched {
     if (!this.#plane.certificates.lookup(serverName)) {
       throw new Refusal(client, "unknown_name", `no certificate for "${serverName}"`);
     }
-    const terminated = await this.#shakeHands(serverName, terminate, client);
+    const terminated = await this.#shakeHands(plugin, serverName, terminate, client);
     const behind = this.#info = { ...info, terminated: terminated.info };
     const inner: Client = {
       stream: terminated.stream,
@@ -260,7 +261,12 @@ export class Connection implements SignalScope, Watched {
     await this.#carryOut(decision, preface, inner);
   }
 
-  async #shakeHands(serverName: string, { alpn, minVersion, clientCertificate }: Terminate, client: Client) {
+  async #shakeHands(
+    plugin: PluginHandle,
+    serverName: string,
+    { alpn, minVersion, clientCertificate }: Terminate,
+    client: Client,
+  ) {
     const { queues, terminator, metrics } = this.#plane;
     this.#state = "handshake";
     queues.clients.add(this);
@@ -275,6 +281,10 @@ export class Connection implements SignalScope, Watched {
       });
       metrics.handshake((performance.now() - before) / 1000);
       return terminated;
+    } catch (error) {
+      // The CA that the plugin named is of no use: nothing has been said to the client yet.
+      if (error instanceof GatewayError) throw this.#pluginRefusal(new PluginFault(plugin, error), client);
+      throw error;
     } finally {
       queues.clients.delete(this);
     }
@@ -360,47 +370,46 @@ export class Connection implements SignalScope, Watched {
       queues.dials.delete(attempt);
       const ms = performance.now() - before;
       if (this.#plugin) metrics.dialed(this.#plugin.name, ms / 1000);
-      this.#plugin?.dialed?.({ connection: this.id, target, ms, ...(failure !== undefined && { failure }) });
+      this.#tell("dialed", { connection: this.id, target, ms, ...(failure !== undefined && { failure }) });
+    }
+  }
+
+  async #refuse({ client, reason, detail }: Refusal): Promise<void> {
+    const subject = this.#info?.tls?.serverName ?? this.#peer.address;
+    this.#countRefusal(reason, subject, detail);
+    if (reason !== "client_closed") await this.#dismiss(client.stream, client.layer, reason);
+  }
+
+  #countRefusal(result: string, subject: string, detail: string): void {
+    const { metrics, log, refusals } = this.#plane;
+    this.#state = "refused";
+    this.#result ??= result;
+    this.#controller?.abort(); // a plugin that is still at work for this client need not be
+    metrics.rejected(result);
+    if (log.enabled("info") && refusals.may(`${result} ${subject}`)) {
+      log.info("connection_refused", this.#fields({ result, detail }));
     }
   }
 
   /** Tells the client in its own protocol, and waits a little for it to hear. */
-  async #refuse({ client, reason, detail }: Refusal): Promise<void> {
-    const plane = this.#plane;
-    this.#state = "refused";
-    this.#result ??= reason;
-    plane.metrics.rejected(reason);
-    this.#logRefusal(reason, detail);
-    if (reason === "client_closed") return;
-    plane.goodbyes.add(this);
+  async #dismiss(stream: ByteStream, layer: Protocol, reason: RefusalReason): Promise<void> {
+    const { goodbyes } = this.#plane;
+    goodbyes.add(this);
     try {
-      const layer = client.stream !== this.#conn && client.layer === "other"
-        ? await sniffLayer(client.stream)
-        : client.layer;
-      await refuse(client.stream, refusalBytes(layer, reason));
+      const spoken = stream !== this.#conn && layer === "other" ? await sniffLayer(stream) : layer;
+      await refuse(stream, refusalBytes(spoken, reason));
     } finally {
-      plane.goodbyes.delete(this);
-    }
-  }
-
-  #logRefusal(reason: RefusalReason | RejectReason, detail: string): void {
-    const { log, refusals } = this.#plane;
-    const sni = this.#info?.tls?.serverName;
-    if (log.enabled("info") && refusals.may(`${reason} ${sni ?? this.#peer.address}`)) {
-      log.info("connection_refused", this.#fields({ result: reason, detail }));
+      goodbyes.delete(this);
     }
   }
 
   /** What ended the path without a refusal: the client's reset, our own closing, or a fault. */
-  #fail(error: unknown): void {
+  async #fail(error: unknown): Promise<void> {
     if (this.#result !== undefined) return;
     if (error instanceof TlsFault) {
-      this.#plane.metrics.rejected(`tls_${error.code}`);
-      this.#result = `tls_${error.code}`;
-      const { log, refusals } = this.#plane;
-      if (refusals.may(`${this.#result} ${this.#peer.address}`)) {
-        log.info("connection_refused", this.#fields({ result: this.#result, detail: messageOf(error) }));
-      }
+      this.#countRefusal(`tls_${error.code}`, this.#peer.address, messageOf(error));
+      const layer = this.#info?.protocol === "postgres" ? "postgres" : "other";
+      if (error.plaintext) await this.#dismiss(error.plaintext, layer, "bad_certificate");
     } else if (error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe) {
       this.#result = "client_reset";
     } else {
@@ -427,7 +436,7 @@ export class Connection implements SignalScope, Watched {
     );
     if (!plugin) return;
     const ms = performance.now() - this.#acceptedAt;
-    plugin.closed?.({
+    this.#tell("closed", {
       connection: this.id,
       bytesIn: this.sent.bytes,
       bytesOut: this.received.bytes,
@@ -439,6 +448,17 @@ export class Connection implements SignalScope, Watched {
         "connection_closed",
         this.#fields({ bytesIn: this.sent.bytes, bytesOut: this.received.bytes, ms: Math.round(ms), result }),
       );
+    }
+  }
+
+  /** What a plugin's hook throws is that plugin's fault, and must not keep anything from being freed. */
+  #tell(...[hook, event]: ["dialed", DialEvent] | ["closed", ClosedEvent]): void {
+    const plugin = this.#plugin;
+    try {
+      if (hook === "dialed") plugin?.dialed?.(event);
+      else plugin?.closed?.(event);
+    } catch (error) {
+      this.#plane.log.error("plugin_fault", this.#fields({ hook, reason: messageOf(error) }));
     }
   }
 

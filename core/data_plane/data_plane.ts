@@ -84,7 +84,7 @@ export class DataPlane {
   readonly #retired: TimedQueues[] = [];
   #queues: TimedQueues;
   #lastId = 0;
-  #whenEmpty: (() => void) | undefined;
+  #empty: PromiseWithResolvers<void> | undefined;
 
   constructor(identity: Pick<PlaneIdentity, "idPrefix" | "sharedLimits">, settings: PlaneSettings, log: Log) {
     this.#idPrefix = identity.idPrefix;
@@ -163,18 +163,17 @@ export class DataPlane {
 
   /** Resolves when no connection is open any more; call {@link stopAccepting} first. */
   whenEmpty(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#connections.size === 0) resolve();
-      else this.#whenEmpty = resolve;
-    });
+    if (this.#connections.size === 0) return Promise.resolve();
+    this.#empty ??= Promise.withResolvers();
+    return this.#empty.promise;
   }
 
   /** Ends everything at once. Harmless when called twice. */
   async close(): Promise<void> {
     const accepting = [...this.#sockets.values()];
     this.stopAccepting();
+    await Promise.all(accepting); // what was just being accepted is among the connections then
     for (const connection of this.#connections) connection.end("drained");
-    await Promise.all(accepting);
     await this.whenEmpty();
     this.router.close();
     this.terminator.close();
@@ -189,7 +188,10 @@ export class DataPlane {
         this.#admit(await socket.accept(), listener);
       } catch (error) {
         if (!this.#sockets.has(socket)) return;
-        this.log.warn("accept_failed", { listener: listener.address, reason: messageOf(error) });
+        if (hasLeft(error)) continue;
+        if (this.refusals.may(`accept_failed ${listener.address}`)) {
+          this.log.warn("accept_failed", { listener: listener.address, reason: messageOf(error) });
+        }
         await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
       }
     }
@@ -220,7 +222,15 @@ export class DataPlane {
     void connection.serve().then(() => {
       this.#connections.delete(connection);
       this.#limits.release(peer.address, limits);
-      if (this.#connections.size === 0) this.#whenEmpty?.();
+      if (this.#connections.size > 0) return;
+      this.#empty?.resolve();
+      this.#empty = undefined;
     });
   }
+}
+
+/** Whether `accept` failed because that client reset its connection first: a wait would let it hold up the others. */
+function hasLeft(error: unknown): boolean {
+  return error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.ConnectionAborted;
 }

@@ -38,8 +38,7 @@ export class Deadlines<Entry extends object> {
   }
 
   readonly #sweep = (): void => {
-    this.#timer = undefined;
-    const now = performance.now();
+    const now = performance.now(); // the timer that has fired stays set: what `expire` adds needs none of its own
     for (const [entry, due] of this.#due) {
       if (due > now) {
         this.#timer = setTimeout(this.#sweep, due - now);
@@ -48,5 +47,6 @@ export class Deadlines<Entry extends object> {
       this.#due.delete(entry);
       this.#expire(entry);
     }
+    this.#timer = undefined;
   };
 }

@@ -13,6 +13,9 @@ const REASONS: ReadonlySet<unknown> = new Set(
   ] satisfies Reject["reason"][],
 );
 const PROXY_MODES: ReadonlySet<unknown> = new Set(["off", "v1", "v2", "pass", undefined]);
+const TLS_VERSIONS: ReadonlySet<unknown> = new Set(["TLSv1.2", "TLSv1.3", undefined]);
+/** What a PROXY v2 header holds beside two IPv6 addresses, and what stands before each TLV. */
+const MAX_TLV_BYTES = 65_535 - 36, TLV_HEADER_BYTES = 3;
 
 /** Whether a plugin's answer is a decision. Plugins may run in another worker, and may be anybody's code. */
 export function isDecision(value: unknown): value is Decision {
@@ -24,11 +27,12 @@ export function isDecision(value: unknown): value is Decision {
 function isFinal(decision: Forward | Handle | Reject): boolean {
   switch (decision.kind) {
     case "forward":
-      return isTargets(decision.to) && PROXY_MODES.has(decision.proxyProtocol);
+      return isTargets(decision.to) && PROXY_MODES.has(decision.proxyProtocol) && isTlvs(decision.tlvs);
     case "handle":
       return true;
     case "reject":
-      return REASONS.has(decision.reason);
+      return REASONS.has(decision.reason) &&
+        (decision.detail === undefined || typeof decision.detail === "string");
     default:
       return false;
   }
@@ -39,10 +43,24 @@ function isTargets(to: unknown): boolean {
     (Array.isArray(to) && to.length > 0 && to.every((one) => typeof one === "string"));
 }
 
-function isTerminate({ then, alpn, clientCertificate }: Terminate): boolean {
+/** Type 0xE0 to 0xEF, and no more of them than one header holds. */
+function isTlvs(tlvs: Forward["tlvs"]): boolean {
+  if (tlvs === undefined) return true;
+  if (!Array.isArray(tlvs)) return false;
+  let bytes = 0;
+  for (const tlv of tlvs) {
+    if ((tlv?.type & ~0xf) !== 0xe0 || !Number.isInteger(tlv.type)) return false;
+    if (!(tlv.value instanceof Uint8Array)) return false;
+    bytes += TLV_HEADER_BYTES + tlv.value.length;
+  }
+  return bytes <= MAX_TLV_BYTES;
+}
+
+function isTerminate({ then, alpn, minVersion, clientCertificate }: Terminate): boolean {
   return (then === undefined || (typeof then === "object" && then !== null && isFinal(then))) &&
     (alpn === undefined || (Array.isArray(alpn) && alpn.every((one) => typeof one === "string"))) &&
-    (clientCertificate === undefined ||
-      ((clientCertificate.mode === "request" || clientCertificate.mode === "require") &&
-        typeof clientCertificate.ca === "string" && clientCertificate.ca !== ""));
+    TLS_VERSIONS.has(minVersion) &&
+    (clientCertificate === undefined || (clientCertificate !== null &&
+      (clientCertificate.mode === "request" || clientCertificate.mode === "require") &&
+      typeof clientCertificate.ca === "string" && clientCertificate.ca !== ""));
 }

@@ -21,6 +21,12 @@ interface CachedName {
 /** Opens TCP connections to upstreams, by address or by name. */
 export class Dialer {
   readonly #names = new Map<string, CachedName>();
+  readonly #lookUp: (name: string) => Promise<readonly string[]>;
+
+  /** @param lookUp A name's addresses, best first. @default what the system's resolver says */
+  constructor(lookUp: (name: string) => Promise<readonly string[]> = lookUpInSystem) {
+    this.#lookUp = lookUp;
+  }
 
   /**
    * @param signal Aborts the attempt; its reason decides between the two fault codes.
@@ -29,8 +35,7 @@ export class Dialer {
   async dial(target: HostPort, signal: AbortSignal): Promise<Deno.TcpConn> {
     try {
       if (isAddress(target.host)) return await connect(target.host, target.port, signal);
-      const addresses = await this.#resolve(target.host);
-      signal.throwIfAborted();
+      const addresses = await orAborted(this.#resolve(target.host), signal);
       return await connectAny(addresses, target.port, signal);
     } catch (error) {
       const code = signal.aborted ? "dial-timeout" : "dial-failed";
@@ -42,14 +47,27 @@ export class Dialer {
     const now = performance.now();
     const known = this.#names.get(name);
     if (known !== undefined && known.until > now) return known.addresses;
-    const addresses = lookup(name, { all: true, verbatim: true }).then((found) =>
-      found.map((one) => one.address)
-    );
+    const addresses = this.#lookUp(name);
     addresses.catch(() => this.#names.delete(name)); // a failure is not remembered
     if (this.#names.size >= MAX_NAMES) this.#names.clear();
     this.#names.set(name, { addresses, until: now + NAME_TTL_MS });
     return addresses;
   }
+}
+
+async function lookUpInSystem(name: string): Promise<readonly string[]> {
+  const found = await lookup(name, { all: true, verbatim: true });
+  return found.map(({ address }) => address);
+}
+
+/** Settles as `promise` does, or rejects once aborted: the system's resolver takes its time, and cannot be called off. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.finally(() => signal.removeEventListener("abort", abort)).then(resolve, reject);
+  });
 }
 
 function connect(hostname: string, port: number, signal: AbortSignal): Promise<Deno.TcpConn> {
@@ -66,14 +84,12 @@ async function connectAny(
   const others = new AbortController();
   const either = AbortSignal.any([signal, others.signal]);
   const attempts: Promise<Deno.TcpConn>[] = [];
-  let failedBefore: Promise<unknown> = Promise.resolve();
+  let turn: Promise<unknown> = Promise.resolve();
   for (const address of addresses) {
-    const turn = attempts.length === 0
-      ? Promise.resolve()
-      : Promise.race([failedBefore, delay(STAGGER_MS, either)]);
     const attempt = turn.then(() => connect(address, port, either));
     attempts.push(attempt);
-    failedBefore = attempt.then(() => new Promise(() => {}), () => {});
+    const failed = attempt.then(() => new Promise(() => {}), () => {});
+    turn = Promise.race([failed, turn.then(() => delay(STAGGER_MS, either))]);
   }
   try {
     const won = await Promise.any(attempts);

@@ -69,8 +69,11 @@ async function pump(
   try {
     for (let length; (length = await from.read(buffer)) !== null; doing = "read") {
       doing = "write";
-      for (let offset = 0; offset < length;) offset += await to.write(buffer.subarray(offset, length));
-      count.bytes += length;
+      for (let offset = 0; offset < length;) {
+        const written = await to.write(buffer.subarray(offset, length));
+        offset += written;
+        count.bytes += written; // by the write: a slow reader of a large buffer is not idle
+      }
       // A full buffer: more is waiting, so read more at a time. Room left: back to the small one, because what
       // waits for a silent peer must be small.
       const wanted = length === buffer.length ? bulkPool(pool) : smallBuffers;

@@ -55,16 +55,14 @@ export class Router {
     connection: ConnectionInfo,
     scope: SignalScope,
   ): Promise<Decision | undefined> {
-    let answer;
     try {
-      answer = plugin.route(connection, scope);
+      let answer = plugin.route(connection, scope);
       if (answer instanceof Promise) answer = await this.#inTime(answer, plugin, scope.signal);
+      if (answer === undefined || isDecision(answer)) return answer;
     } catch (error) {
       throw new PluginFault(plugin, error);
     }
-    if (answer === undefined) return undefined;
-    if (!isDecision(answer)) throw new PluginFault(plugin, new TypeError("Its answer is not a decision"));
-    return answer;
+    throw new PluginFault(plugin, new TypeError("Its answer is not a decision"));
   }
 
   close(): void {

@@ -10,6 +10,8 @@ const FLUSH_MS = 1000;
 /** Where lines go; `Deno.stdout` has this shape. */
 export interface LogTarget {
   write(bytes: Uint8Array): Promise<number>;
+  /** Whether a person looks at it: then lines have colours. Absent: nobody does. */
+  isTerminal?(): boolean;
 }
 
 /** Writes events as lines, in order, without ever holding up the one who reports them. */
@@ -22,7 +24,9 @@ export class LogWriter {
   #writing: Promise<void> | undefined;
 
   constructor(format: LogConfig["format"], target: LogTarget) {
-    this.#format = format === "json" ? formatJson : formatPretty();
+    this.#format = format === "json"
+      ? formatJson
+      : formatPretty(target.isTerminal?.() === true && !Deno.noColor);
     this.#target = target;
   }
 
@@ -78,8 +82,14 @@ function formatJson({ time, level, from, event, fields }: LogEvent): string {
   return JSON.stringify({ time: new Date(time).toISOString(), level, from, event, ...fields }) + "\n";
 }
 
-function formatPretty(): (event: LogEvent) => string {
-  const format = getPrettyFormatter({ timestamp: "time", icons: false, wordWrap: false, align: false });
+function formatPretty(colors: boolean): (event: LogEvent) => string {
+  const format = getPrettyFormatter({
+    timestamp: "time",
+    colors,
+    icons: false,
+    wordWrap: false,
+    align: false,
+  });
   return ({ time, level, from, event, fields }) => {
     const text = [event, ...Object.entries(fields).flatMap(formatField)].join(" ");
     return format({

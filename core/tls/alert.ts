@@ -4,6 +4,7 @@ export const ALERT = {
   unexpectedMessage: 10,
   handshakeFailure: 40,
   badCertificate: 42,
+  unsupportedCertificate: 43,
   certificateExpired: 45,
   certificateUnknown: 46,
   illegalParameter: 47,

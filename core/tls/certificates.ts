@@ -3,6 +3,7 @@ import { createSecureContext } from "node:tls";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { canonicalName } from "../names.ts";
+import { loadX509 } from "./x509.ts";
 
 /** A certificate with its key, as plain data: the supervisor reads the files, a data plane may read none. */
 export interface CertificateMaterial {
@@ -125,23 +126,19 @@ function parseChain(pem: string, path: string): Chain {
 }
 
 function parseKey(pem: string, path: string): KeyObject {
-  if (!/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/.test(pem)) {
+  if (pem.includes("ENCRYPTED PRIVATE KEY") || pem.includes("Proc-Type: 4,ENCRYPTED")) {
     throw invalid(
-      pem.includes("ENCRYPTED PRIVATE KEY")
-        ? encryptedMessage(path)
-        : `No private key in "${path}": it must be PEM, "-----BEGIN PRIVATE KEY-----"`,
+      `The private key in "${path}" is encrypted: store it decrypted (openssl pkey -in OLD -out NEW), mode 0600`,
     );
   }
-  if (pem.includes("Proc-Type: 4,ENCRYPTED")) throw invalid(encryptedMessage(path));
+  if (!/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/.test(pem)) {
+    throw invalid(`No private key in "${path}": it must be PEM, "-----BEGIN PRIVATE KEY-----"`);
+  }
   try {
     return createPrivateKey(pem);
   } catch { // no cause: nobody promises that its message has nothing of the key
     throw invalid(`The private key in "${path}" is malformed or of an unknown kind`);
   }
-}
-
-function encryptedMessage(path: string): string {
-  return `The private key in "${path}" is encrypted: store it decrypted (openssl pkey -in OLD -out NEW), mode 0600`;
 }
 
 function checkKey([leaf, ...others]: Chain, key: KeyObject, { cert, key: keyPath }: CertificateFiles): void {
@@ -176,7 +173,7 @@ function checkUsable(cert: string, key: string, source: CertificateFiles): void 
 
 /** From DER: a printed list of names can be forged by what stands inside a name (CVE-2021-44532). */
 async function dnsNames(leaf: X509Certificate, path: string): Promise<string[]> {
-  const { SubjectAlternativeNameExtension, X509Certificate: Parsed } = await import("@peculiar/x509");
+  const { SubjectAlternativeNameExtension, X509Certificate: Parsed } = await loadX509();
   const extension = new Parsed(new Uint8Array(leaf.raw)).getExtension(SubjectAlternativeNameExtension);
   const names = new Set<string>();
   for (const { type, value } of extension?.names.items ?? []) {

@@ -1,3 +1,5 @@
+import type { ByteStream } from "../byte_stream.ts";
+
 /** Why a TLS handshake with a client came to nothing. */
 export type TlsFaultCode =
   /** The client showed no certificate where one is required. */
@@ -19,9 +21,20 @@ export type TlsFaultCode =
 export class TlsFault extends Error {
   override readonly name = "TlsFault";
   readonly code: TlsFaultCode;
+  /**
+   * Present when the client could not be told by an alert, because TLS 1.3 was done with the handshake before the
+   * client's certificate was known: the stream on which it can be told in its own protocol. It is to be closed then,
+   * and nothing that comes from it is to be believed.
+   */
+  readonly plaintext?: ByteStream;
 
-  constructor(code: TlsFaultCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: TlsFaultCode,
+    message: string,
+    options: ErrorOptions & { readonly plaintext?: ByteStream } = {},
+  ) {
     super(message, options);
     this.code = code;
+    if (options.plaintext) this.plaintext = options.plaintext;
   }
 }

@@ -1,12 +1,20 @@
 import { createHash, X509Certificate } from "node:crypto";
 import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
 import { GatewayError } from "../errors.ts";
+import { ALERT } from "./alert.ts";
 import { Lru } from "./lru.ts";
 
 /** A client sends its certificate and a few intermediates; more than this is not looked at. */
 const MAX_CHAIN = 10;
 /** How many clients of one CA can come back with a session ticket. 20,000 take about 3 MB. */
 const MAX_REMEMBERED = 20_000;
+
+/** What is to be thought of a client's certificate. */
+export type Judgement =
+  /** `chain` is DER, leaf first, without the CA that it leads to. */
+  | { readonly kind: "verified"; readonly chain: readonly Uint8Array[] }
+  | { readonly kind: "refused"; readonly reason: string; readonly alert: number }
+  | { readonly kind: "none" };
 
 /**
  * Decides whose client certificate is believed, for one set of CAs.
@@ -31,35 +39,59 @@ export class ClientCertificates {
   }
 
   /**
-   * The verified chain of a client, DER, leaf first and without the CA that it leads to; `undefined` when there is
-   * none that may be believed.
+   * Whether the client of a finished handshake is believed.
    *
-   * @param socket Behind its handshake, from a server that asked for a certificate under the same CAs.
+   * @param socket From a server that asked for a certificate under the same CAs.
    */
-  verified(socket: TLSSocket): readonly Uint8Array[] | undefined {
-    if (!socket.authorized) return undefined;
+  judge(socket: TLSSocket): Judgement {
     const certificates = this.#presented(socket);
     const [leaf] = certificates;
+    if (leaf === undefined) return { kind: "none" };
+    if (!socket.authorized) return refusalOf(leaf);
     // The runtime lets a version 1 certificate pass without proof that the client has its key.
-    if (leaf === undefined || !isVersion3(leaf.raw)) return undefined;
+    if (!isVersion3(leaf.raw)) return refused("is not X.509 version 3", ALERT.unsupportedCertificate);
     const chain = certificates.map(({ raw }) => new Uint8Array(raw));
     const fingerprint = fingerprintOf(chain);
-    if (socket.isSessionReused()) {
-      return (this.#verified.get(fingerprint) ?? 0) > Date.now() ? chain : undefined;
+    if (!socket.isSessionReused()) this.#verified.set(fingerprint, expiryOf(certificates));
+    else if (!this.#isVerified(fingerprint)) {
+      return refused("comes from a session that was not verified here");
     }
-    this.#verified.set(fingerprint, expiryOf(certificates));
-    return chain;
+    return { kind: "verified", chain };
   }
 
+  #isVerified(fingerprint: string): boolean {
+    return (this.#verified.get(fingerprint) ?? 0) > Date.now();
+  }
+
+  /** What the client sent, each certificate once; the runtime adds CAs of ours behind it, by their names alone. */
   #presented(socket: TLSSocket): DetailedPeerCertificate[] {
     const chain: DetailedPeerCertificate[] = [];
+    const seen = new Set<string>();
     let next: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
-    while (next?.raw !== undefined && chain.length < MAX_CHAIN && !this.#anchors.has(hexOf(next.raw))) {
+    for (
+      let steps = 0;
+      next?.raw !== undefined && steps < MAX_CHAIN;
+      steps++, next = next.issuerCertificate
+    ) {
+      const id = next.raw.toHex();
+      if (seen.has(id) || this.#anchors.has(id)) continue;
+      seen.add(id);
       chain.push(next);
-      next = next.issuerCertificate === next ? undefined : next.issuerCertificate;
     }
     return chain;
   }
+}
+
+/** Why the runtime did not authorize it: it says the same of nearly everything, so this looks for the usual cause. */
+function refusalOf({ valid_from, valid_to }: DetailedPeerCertificate): Judgement {
+  const now = Date.now();
+  if (Date.parse(valid_to) <= now) return refused(`has expired on ${valid_to}`, ALERT.certificateExpired);
+  if (Date.parse(valid_from) > now) return refused(`is not valid before ${valid_from}`);
+  return refused("does not lead to a trusted CA, or is not for clients", ALERT.unknownCa);
+}
+
+function refused(what: string, alert: number = ALERT.badCertificate): Judgement {
+  return { kind: "refused", reason: `The client certificate ${what}`, alert };
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
@@ -73,7 +105,7 @@ function readAnchors(ca: string): string[] {
   if (!anchors.every(isVersion3)) {
     throw new GatewayError("certificate-invalid", "A CA for client certificates must be X.509 version 3");
   }
-  return anchors.map(hexOf);
+  return anchors.map((raw) => raw.toHex());
 }
 
 function parseAnchor(pem: string): X509Certificate {
@@ -109,8 +141,4 @@ function expiryOf(certificates: readonly DetailedPeerCertificate[]): number {
   const now = Date.now();
   const ends = certificates.map(({ valid_to }) => Date.parse(valid_to)).filter((end) => !(end <= now));
   return ends.some(Number.isNaN) ? 0 : Math.min(...ends);
-}
-
-function hexOf(der: Uint8Array): string {
-  return der.toHex();
 }

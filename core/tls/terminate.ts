@@ -6,7 +6,7 @@ import { ALERT, tlsAlert } from "./alert.ts";
 import type { CertificateStore, ServerCertificate } from "./contexts.ts";
 import { TlsFault, type TlsFaultCode } from "./fault.ts";
 import { Lru } from "./lru.ts";
-import { ClientCertificates } from "./peer_certificates.ts";
+import { ClientCertificates, type Judgement } from "./peer_certificates.ts";
 import { TlsTransport } from "./transport.ts";
 
 export { TlsFault, type TlsFaultCode };
@@ -31,7 +31,8 @@ export interface Terminated {
 export interface Terminator {
   /**
    * Finishes a TLS handshake as the server. It has no deadline of its own: closing `stream` ends it at any time.
-   * Takes the stream over; when it fails, the client is told by an alert and the stream is closed.
+   * Takes the stream over; when it fails, the client is told by an alert and the stream is closed, unless the fault
+   * hands back the {@link TlsFault.plaintext plaintext} for that.
    *
    * @throws {TlsFault} The client's doing.
    * @throws {GatewayError} `certificate-invalid`: there is no CA in `clientCertificate.ca`, or it cannot be used.
@@ -75,13 +76,17 @@ export function createTerminator(store: CertificateStore): Terminator {
         await transport.dismiss(tlsAlert(ALERT.unrecognizedName));
         throw new TlsFault("handshake_failed", `No certificate for "${serverName}"`);
       }
-      const socket = await shakeHands(serverFor(certificate, options), transport);
-      const chain = asked?.verified(socket);
-      if (chain === undefined && clientCertificate?.mode === "require") {
-        socket.destroy();
-        throw new TlsFault("bad_certificate", "The resumed session has no verified client certificate");
-      }
-      return { stream: plaintextOf(socket, transport), info: describe(socket, chain) };
+      const required = clientCertificate?.mode === "require";
+      const outcome = await handshake(serverFor(certificate, options), transport, (socket) => {
+        const client = asked?.judge(socket);
+        if (required && client?.kind !== "verified" && alertIsPossible(socket)) transport.fail();
+        return client;
+      });
+      if (outcome.kind !== "secure") throw await failure(outcome, transport);
+      const { socket, client } = outcome;
+      if (required && client?.kind !== "verified") throw await refusal(socket, transport, client);
+      transport.settle();
+      return { stream: plaintextOf(socket, transport), info: describe(socket, client) };
     },
     close() {
       clients.clear();
@@ -97,7 +102,7 @@ function openServer(
   { certPem, keyPem }: ServerCertificate,
   { alpn, minVersion = "TLSv1.2", clientCertificate }: TerminateOptions,
 ): Server {
-  return createServer({
+  const server = createServer({
     cert: certPem,
     key: keyPem,
     minVersion,
@@ -110,100 +115,93 @@ function openServer(
     // No timer: the caller has the deadline, and this one would keep a failed handshake in memory until it is due.
     handshakeTimeout: -1,
   });
-}
-
-/** Resolves to the TLS socket, settled; rejects with a {@link TlsFault}, and then has closed the transport. */
-async function shakeHands(server: Server, transport: TlsTransport): Promise<TLSSocket> {
-  const outcome = await handshake(server, transport);
-  if (outcome.kind === "secure") {
-    transport.settle();
-    return outcome.socket;
-  }
-  if (outcome.kind === "failed") await nextTurn(); // only then has the runtime written its alert
-  const { fault, alert } = faultOf(outcome, transport);
-  await transport.dismiss(alert);
-  throw fault;
+  // "Not false" makes the runtime insist on a certificate, with the right alert; "not true" makes it leave the verdict
+  // about the certificate to us, where otherwise it hangs up without a word. Should it ever see this differently, the
+  // client is still refused, only less politely.
+  if (clientCertificate?.mode === "require") Object.assign(server, { rejectUnauthorized: undefined });
+  return server;
 }
 
 type HandshakeOutcome =
-  | { readonly kind: "secure"; readonly socket: TLSSocket }
-  | { readonly kind: "failed"; readonly error: Error; readonly authorizationError: string | undefined }
+  | { readonly kind: "secure"; readonly socket: TLSSocket; readonly client: Judgement | undefined }
+  | { readonly kind: "failed"; readonly error: Error }
   | { readonly kind: "closed"; readonly cause: unknown };
 
-function handshake(server: Server, transport: TlsTransport): Promise<HandshakeOutcome> {
+/** @param judge Called when the handshake is over for the server, before the last of it is sent. */
+function handshake(
+  server: Server,
+  transport: TlsTransport,
+  judge: (socket: TLSSocket) => Judgement | undefined,
+): Promise<HandshakeOutcome> {
   return new Promise((resolve) => {
     // The runtime says nothing of a client that leaves in mid-handshake.
     transport.once("end", () => resolve({ kind: "closed", cause: undefined }));
     transport.on("error", (cause) => resolve({ kind: "closed", cause }));
     transport.once("close", () => resolve({ kind: "closed", cause: undefined }));
+    const emit = (event: string, ...args: unknown[]): boolean => {
+      if (event === "secureConnection") {
+        const socket = args[0] as TLSSocket;
+        resolve({ kind: "secure", socket, client: judge(socket) });
+      } else if (event === "tlsClientError") {
+        resolve({ kind: "failed", error: args[0] as Error });
+      }
+      return true;
+    };
     // The events of a server do not say for which transport they are; those of a server of one's own need not.
-    const own: Server = Object.create(server, {
-      emit: {
-        value(event: string, ...args: unknown[]): boolean {
-          if (event === "secureConnection") resolve({ kind: "secure", socket: args[0] as TLSSocket });
-          if (event === "tlsClientError") resolve(failedOutcome(args[0] as Error, args[1] as TLSSocket));
-          return true;
-        },
-      },
-    });
+    const own: Server = Object.create(server, { emit: { value: emit } });
     for (const accept of server.listeners("connection")) accept.call(own, transport);
   });
 }
-
-function failedOutcome(error: Error, socket: Partial<TLSSocket> | undefined): HandshakeOutcome {
-  const reason: unknown = socket?.authorizationError;
-  return { kind: "failed", error, authorizationError: reason ? String(reason) : undefined };
-}
-
-/** The fault, and what the client is to be told: nothing, where it is gone or no alert can be made. */
-function faultOf(
+/** Ends a handshake that did not come about, with what the runtime wrote about it for an alert. */
+async function failure(
   outcome: Exclude<HandshakeOutcome, { kind: "secure" }>,
   transport: TlsTransport,
-): { fault: TlsFault; alert: Uint8Array } {
+): Promise<TlsFault> {
   if (outcome.kind === "closed") {
-    const fault = new TlsFault("client_closed", "The client left in mid-handshake", { cause: outcome.cause });
-    return { fault, alert: NOTHING };
+    transport.destroy(new TlsFault("client_closed", "The client left in mid-handshake"));
+    return new TlsFault("client_closed", "The client left in mid-handshake", { cause: outcome.cause });
   }
-  const { error, authorizationError } = outcome;
-  const lastWords = transport.lastWords;
-  if (authorizationError !== undefined) {
-    const fault = new TlsFault(
-      "bad_certificate",
-      `The client certificate was refused: ${authorizationError}`,
-    );
-    return { fault, alert: isUnencrypted(lastWords) ? tlsAlert(alertFor(authorizationError)) : NOTHING };
+  const { error } = outcome;
+  await nextTurn(); // only then has the runtime written its alert
+  const alert = transport.lastWords;
+  await transport.dismiss(alert);
+  return new TlsFault(codeOf(error, alert), error.message, { cause: error });
+}
+
+/** Ends a handshake that came about, but with a client that is not believed. */
+async function refusal(
+  socket: TLSSocket,
+  transport: TlsTransport,
+  client: Exclude<Judgement, { kind: "verified" }> = { kind: "none" },
+): Promise<TlsFault> {
+  const { code, reason, alert } = client.kind === "refused"
+    ? { code: "bad_certificate" as const, ...client }
+    : {
+      code: "no_certificate" as const,
+      reason: "The client has no certificate",
+      alert: ALERT.certificateRequired,
+    };
+  if (alertIsPossible(socket)) {
+    socket.destroy();
+    await nextTurn(); // what the runtime would have said instead is kept back by the transport
+    await transport.dismiss(tlsAlert(alert));
+    return new TlsFault(code, reason);
   }
-  return { fault: new TlsFault(codeOf(error, lastWords), error.message, { cause: error }), alert: lastWords };
+  transport.settle();
+  return new TlsFault(code, reason, { plaintext: plaintextOf(socket, transport) });
+}
+
+/**
+ * Whether an alert may still be sent when the runtime has just finished a handshake: in a full one of TLS 1.2, where
+ * it has yet to send its ChangeCipherSpec, and an alert in the clear may stand in its place. Later only the runtime
+ * could make one, and does not.
+ */
+function alertIsPossible(socket: TLSSocket): boolean {
+  return socket.getProtocol() === "TLSv1.2" && !socket.isSessionReused();
 }
 
 const NOTHING = new Uint8Array();
 const RECORD_ALERT = 21;
-const RECORD_APPLICATION_DATA = 23;
-
-/**
- * Whether the server still speaks in the clear. What the runtime wrote when it had verified the client in vain is
- * its ChangeCipherSpec in TLS 1.2, in whose place an alert may stand, and an encrypted ticket in TLS 1.3, where
- * nobody but the runtime could make an alert, and it does not.
- */
-function isUnencrypted(lastWords: Uint8Array): boolean {
-  return lastWords.length > 0 && lastWords[0] !== RECORD_APPLICATION_DATA;
-}
-
-/** @param authorizationError As OpenSSL names its verification errors. */
-function alertFor(authorizationError: string): number {
-  switch (authorizationError) {
-    case "CERT_HAS_EXPIRED":
-      return ALERT.certificateExpired;
-    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
-    case "UNABLE_TO_GET_ISSUER_CERT":
-    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
-    case "DEPTH_ZERO_SELF_SIGNED_CERT":
-    case "SELF_SIGNED_CERT_IN_CHAIN":
-      return ALERT.unknownCa;
-    default:
-      return ALERT.badCertificate;
-  }
-}
 
 function codeOf(error: Error & { code?: unknown }, lastWords: Uint8Array): TlsFaultCode {
   if (lastWords[0] === RECORD_ALERT && lastWords[6] === ALERT.protocolVersion) return "version";
@@ -226,11 +224,11 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function describe(socket: TLSSocket, chain: readonly Uint8Array[] | undefined): TerminatedTls {
+function describe(socket: TLSSocket, client: Judgement | undefined): TerminatedTls {
   return {
     version: socket.getProtocol() ?? "unknown",
     ...(socket.alpnProtocol && { alpn: socket.alpnProtocol }),
-    ...(chain && { clientCertificates: chain }),
+    ...(client?.kind === "verified" && { clientCertificates: client.chain }),
   };
 }
 

@@ -18,11 +18,18 @@ export class TlsTransport extends StreamDuplex {
 
   constructor(stream: ByteStream, options: StreamDuplexOptions) {
     super(stream, options);
+    // Whoever watches over its time may close the stream at any moment: nobody listening then would end the process.
+    this.on("error", () => {});
   }
 
   /** The handshake is over: from now on this is an ordinary Duplex. */
   settle(): void {
     this.#phase = "settled";
+  }
+
+  /** The handshake is a failure, though `node:tls` may think otherwise: what it writes now is kept back. */
+  fail(): void {
+    this.#phase = "failed";
   }
 
   /** What `node:tls` wrote after it had given up, if anything. */
@@ -33,7 +40,7 @@ export class TlsTransport extends StreamDuplex {
   override destroy(error?: Error): this {
     // With an error it is the stream beneath that died: then there is nobody to tell.
     if (error !== undefined || this.#phase === "settled") return super.destroy(error);
-    this.#phase = "failed";
+    this.fail();
     return this;
   }
 

@@ -84,7 +84,10 @@ export class StaticPlugin implements Plugin {
 
   metrics(): MetricSample[] {
     return this.#pool.all().flatMap(({ name, healthy, connections }) => [
-      gauge("static_target_healthy", "0 while a target fails its health checks.", name, healthy ? 1 : 0),
+      {
+        ...gauge("static_target_healthy", "0 while a target fails its health checks.", name, healthy ? 1 : 0),
+        merge: "min", // unhealthy for one data plane is worth knowing
+      },
       gauge("static_target_connections", "Open connections to a target.", name, connections),
     ]);
   }

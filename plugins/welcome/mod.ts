@@ -62,7 +62,7 @@ const definition: PluginDefinition<WelcomeConfig> = definePlugin({
     let decide = decider(config);
     return {
       route: (connection) => decide(connection),
-      handle: (stream, connection, { signal }) => pages.serve(stream, connection, signal),
+      handle: (stream, connection, scope) => pages.serve(stream, connection, scope),
       reload: (config) => void (decide = decider(config as WelcomeConfig)),
       [Symbol.asyncDispose]: () => pages[Symbol.asyncDispose](),
     };

@@ -70,11 +70,21 @@ export class StreamHttpServer implements AsyncDisposable {
   }
 }
 
-/** An answer of plain text after which the connection is closed, so that a body in flight is not waited for. */
+/**
+ * Closes the connection once this answer has gone out. Saying `connection: close` alone would not: the runtime then
+ * waits for a request's body, for as long as it takes.
+ */
+export function closeAfter(response: ServerResponse): void {
+  const { socket } = response;
+  response.setHeader("connection", "close");
+  response.once("finish", () => socket?.end(() => socket.destroy()));
+}
+
+/** An answer of plain text, after which the connection is closed. */
 export function answerAndClose(response: ServerResponse, status: number, text: string): void {
+  closeAfter(response);
   response.writeHead(status, {
     "cache-control": "no-store",
-    "connection": "close",
     "content-length": new TextEncoder().encode(text).length,
     "content-type": "text/plain; charset=utf-8",
   });

@@ -1,0 +1,81 @@
+import type { GatewayStatus, PluginRow } from "../core/data_plane/snapshot.ts";
+
+/**
+ * A gateway's status as a page for a terminal.
+ *
+ * @param now Milliseconds since 1970.
+ */
+export function renderStatus(status: GatewayStatus, now: number = Date.now()): string {
+  const { connections, bytes } = status;
+  const refused = Object.entries(status.rejected).filter(([, count]) => count > 0).sort(([, a], [, b]) =>
+    b - a
+  );
+  const sections = [
+    [
+      `Postern ${plain(status.version)}, up ${formatDuration(now - status.startedAt)}` +
+      `, ${count(status.threads, "thread")}, ${formatBytes(status.memory)}${
+        status.draining ? ", draining" : ""
+      }`,
+      `Connections ${connections.active} open, ${connections.total} in all; ` +
+      `${formatBytes(bytes.in)} in, ${formatBytes(bytes.out)} out`,
+    ],
+    status.reloadError === undefined ? [] : [`The last reload was refused: ${plain(status.reloadError)}`],
+    table(["LISTENER", "KIND"], status.listeners.map(({ address, kind }) => [address, kind])),
+    table(["PLUGIN", "RUNS", "STATE", "READY", "RESTARTS", ""], status.plugins.map(pluginCells)),
+    refused.length === 0 ? [] : table(["REFUSED", "COUNT"], refused.map(([reason, n]) => [reason, `${n}`])),
+  ];
+  return sections.filter((lines) => lines.length > 0).map((lines) => lines.join("\n") + "\n").join("\n");
+}
+
+function pluginCells({ name, isolation, state, restarts, status }: PluginRow): string[] {
+  return [
+    name,
+    isolation === "worker" ? "isolated" : "inline",
+    state,
+    status.ready ? "yes" : "no",
+    `${restarts}`,
+    status.reason ?? "",
+  ];
+}
+
+/** Columns as wide as their longest cell, two spaces apart. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const cells = [head, ...rows].map((row) => row.map(plain));
+  const widths = head.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
+  return cells.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd());
+}
+
+/** One line without anything that a terminal would obey: parts of it were named by strangers. */
+function plain(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, "\ufffd");
+}
+
+function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** The two largest units: `3d 4h`, `5m 6s`, `7s`. */
+export function formatDuration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const parts: [number, string][] = [
+    [Math.floor(seconds / 86_400), "d"],
+    [Math.floor(seconds / 3_600) % 24, "h"],
+    [Math.floor(seconds / 60) % 60, "m"],
+    [seconds % 60, "s"],
+  ];
+  const first = parts.findIndex(([n], i) => n > 0 || i === parts.length - 1);
+  return parts.slice(first, first + 2).map(([n, unit]) => `${n}${unit}`).join(" ");
+}
+
+/** As the config writes sizes: `512 B`, `1.5 KiB`, `20 MiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let value = bytes;
+  let unit = 0;
+  while (Math.round(value * 10) / 10 >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const shown = unit === 0 || value >= 100 ? value.toFixed(0) : value.toFixed(1).replace(/\.0$/, "");
+  return `${shown} ${units[unit]}`;
+}
