@@ -83,7 +83,9 @@ export class Connection implements SignalScope, Watched {
   #plugin: PluginHandle | undefined;
   #target: string | undefined;
   #attempt: DialAttempt | undefined;
+  #upstream: Deno.TcpConn | undefined;
   #result: string | undefined;
+  #ended = false;
   #controller: AbortController | undefined;
 
   constructor(plane: DataPlane, listener: Listener, conn: Deno.TcpConn, peer: Endpoint, id: string) {
@@ -104,7 +106,10 @@ export class Connection implements SignalScope, Watched {
   /** Ends the connection at once, wherever it is. Of several reasons the first is told. */
   end(result: string): void {
     this.#result ??= result;
+    if (this.#ended) return; // closing twice makes the runtime throw, which costs more than all else here
+    this.#ended = true;
     closeQuietly(this.#conn);
+    closeQuietly(this.#upstream);
     this.#attempt?.expire();
     this.#controller?.abort();
   }
@@ -119,7 +124,9 @@ export class Connection implements SignalScope, Watched {
   /** Walks the whole path, and frees everything. Never rejects. */
   async serve(): Promise<void> {
     try {
-      await this.#walk();
+      // Two steps, so that nothing that the path needed is held while bytes are relayed: idle ones must cost little.
+      const client = await this.#walk();
+      if (client) await this.#relay(client);
     } catch (error) {
       if (error instanceof Refusal) await this.#refuse(error);
       else await this.#fail(error);
@@ -129,7 +136,8 @@ export class Connection implements SignalScope, Watched {
     }
   }
 
-  async #walk(): Promise<void> {
+  /** Resolves to the client's side when there is something to relay, that is, when an upstream is connected. */
+  async #walk(): Promise<ByteStream | undefined> {
     const preface = await this.#readPreface();
     const info = this.#info = this.#describe(preface);
     this.#state = "routing";
@@ -143,7 +151,7 @@ export class Connection implements SignalScope, Watched {
     if (routed === undefined) return await this.#takeUnrouted(info, client);
     this.#plugin = routed.plugin;
     this.#plane.metrics.connectionOpened(routed.plugin.name);
-    await this.#carryOut(routed.decision, preface, client);
+    return await this.#carryOut(routed.decision, preface, client);
   }
 
   async #readPreface(): Promise<Preface> {
@@ -202,10 +210,11 @@ export class Connection implements SignalScope, Watched {
   }
 
   /** Plain HTTP on an `http` listener is sent on to https; everything else that no plugin takes is refused. */
-  async #takeUnrouted(info: ConnectionInfo, client: Client): Promise<void> {
+  async #takeUnrouted(info: ConnectionInfo, client: Client): Promise<undefined> {
     if (this.#listener.kind === "http" && info.protocol === "http") {
       this.#state = "handling";
-      return await this.#plane.redirects.serve(replaying(client.stream, client.head), info, this);
+      await this.#plane.redirects.serve(replaying(client.stream, client.head), info, this);
+      return;
     }
     const name = info.tls?.serverName;
     if (info.tls) {
@@ -218,20 +227,21 @@ export class Connection implements SignalScope, Watched {
     );
   }
 
-  async #carryOut(decision: Decision, preface: Preface, client: Client): Promise<void> {
+  async #carryOut(decision: Decision, preface: Preface, client: Client): Promise<ByteStream | undefined> {
     switch (decision.kind) {
       case "forward":
         return await this.#forward(decision, preface, client);
       case "terminate":
         return await this.#terminate(decision, preface, client);
       case "handle":
-        return await this.#handle(client);
+        await this.#handle(client);
+        return;
       case "reject":
         throw new Refusal(client, decision.reason, decision.detail ?? "");
     }
   }
 
-  async #terminate(terminate: Terminate, preface: Preface, client: Client): Promise<void> {
+  async #terminate(terminate: Terminate, preface: Preface, client: Client): Promise<ByteStream | undefined> {
     const info = this.#info;
     const plugin = this.#plugin;
     if (!info?.tls || !plugin || info.terminated) {
@@ -258,7 +268,7 @@ export class Connection implements SignalScope, Watched {
       throw this.#pluginRefusal(error, inner);
     });
     if (decision === undefined) throw new Refusal(inner, "forbidden", "the plugin takes it no more");
-    await this.#carryOut(decision, preface, inner);
+    return await this.#carryOut(decision, preface, inner);
   }
 
   async #shakeHands(
@@ -303,20 +313,28 @@ export class Connection implements SignalScope, Watched {
     );
   }
 
-  async #forward(forward: Forward, preface: Preface, client: Client): Promise<void> {
+  async #forward(forward: Forward, preface: Preface, client: Client): Promise<ByteStream> {
     const info = this.#info;
     if (!info) throw new TypeError("A connection is described before it is forwarded");
-    const { idle, halfClosed } = this.#plane.queues;
-    const upstream = await this.#dial(forward, client, {
+    this.#upstream = await this.#dial(forward, client, {
       header: proxyHeader(forward, info, preface.proxy),
       sslRequested: client.sslRequested,
       head: client.head,
     });
+    this.#attempt = undefined;
+    this.#controller = undefined;
     this.sent.bytes += client.head.length;
+    return client.stream;
+  }
+
+  async #relay(client: ByteStream): Promise<void> {
+    const { idle, halfClosed } = this.#plane.queues;
+    if (!this.#upstream) throw new TypeError("There is no upstream to relay to");
     this.#state = "relaying";
     this.#tellOpen();
     idle?.add(this);
-    const end = await relay(client.stream, upstream, this.sent, this.received, () => halfClosed?.add(this));
+    const onHalfClosed = halfClosed && (() => halfClosed.add(this));
+    const end = await relay(client, this.#upstream, this.sent, this.received, onHalfClosed);
     idle?.delete(this);
     halfClosed?.delete(this);
     this.#result ??= end;

@@ -86,9 +86,13 @@ export class DataPlane {
   #lastId = 0;
   #empty: PromiseWithResolvers<void> | undefined;
 
-  constructor(identity: Pick<PlaneIdentity, "idPrefix" | "sharedLimits">, settings: PlaneSettings, log: Log) {
+  constructor(
+    identity: Pick<PlaneIdentity, "idPrefix" | "sharedLimits"> & Partial<Pick<PlaneIdentity, "ledger">>,
+    settings: PlaneSettings,
+    log: Log,
+  ) {
     this.#idPrefix = identity.idPrefix;
-    this.#limits = new SharedLimits(identity.sharedLimits);
+    this.#limits = new SharedLimits(identity.sharedLimits, identity.ledger);
     this.log = log;
     this.#queues = new TimedQueues(settings.limits);
     this.#apply(settings);

@@ -18,6 +18,8 @@ const COLUMNS = 65_536;
 const TABLE = ROWS * COLUMNS;
 /** The header's words: open connections in all, the hash seed, the second that the rate table counts. */
 const OPEN = 0, SEED = 1, SECOND = 2, HEADER = 4;
+/** The words of a ledger before its table: connections held, whether it is settled. */
+const HELD = 0, SETTLED = 1, LEDGER_HEADER = 2;
 const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT;
 
 /**
@@ -26,18 +28,30 @@ const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT;
  * The counters lie in shared memory of a fixed size. Sources are counted in a count-min sketch, keyed with a
  * random seed: an answer is exact or, when a source collides with others in all four rows, too high. With 10,000
  * connections from as many sources that happens to about one source in 2,000.
+ *
+ * What one data plane holds of the counts is in its ledger, so that it can be given back should that plane die.
  */
 export class SharedLimits {
   readonly memory: SharedArrayBuffer;
   readonly #header: Int32Array;
   readonly #open: Int32Array;
   readonly #rate: Int32Array;
+  readonly #ledger: Int32Array;
+  readonly #ledgerOpen: Int32Array;
   /** The source's slot in each row, by the last {@link #locate}. */
   readonly #slots = new Uint32Array(ROWS);
 
-  /** @param memory Another data plane's `memory`, to count together with it. */
-  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer((HEADER + 2 * TABLE) * WORD_BYTES)) {
+  /**
+   * @param memory Another data plane's `memory`, to count together with it.
+   * @param ledger Of this data plane alone; see {@link openLedger}.
+   */
+  constructor(
+    memory: SharedArrayBuffer = new SharedArrayBuffer((HEADER + 2 * TABLE) * WORD_BYTES),
+    ledger: SharedArrayBuffer = openLedger(),
+  ) {
     this.memory = memory;
+    this.#ledger = new Int32Array(ledger, 0, LEDGER_HEADER);
+    this.#ledgerOpen = new Int32Array(ledger, LEDGER_HEADER * WORD_BYTES, TABLE);
     this.#header = new Int32Array(memory, 0, HEADER);
     this.#open = new Int32Array(memory, HEADER * WORD_BYTES, TABLE);
     this.#rate = new Int32Array(memory, (HEADER + TABLE) * WORD_BYTES, TABLE);
@@ -61,19 +75,38 @@ export class SharedLimits {
       Atomics.sub(this.#header, OPEN, 1);
       return "max_connections";
     }
-    if (limits.maxConnectionsPerSource === 0 && limits.maxAcceptRatePerSource === 0) return undefined;
-    this.#locate(source);
-    const broken = this.#overSource(limits);
-    if (broken !== undefined) Atomics.sub(this.#header, OPEN, 1);
-    return broken;
+    if (limits.maxConnectionsPerSource > 0 || limits.maxAcceptRatePerSource > 0) {
+      this.#locate(source);
+      const broken = this.#overSource(limits);
+      if (broken !== undefined) {
+        Atomics.sub(this.#header, OPEN, 1);
+        return broken;
+      }
+    }
+    Atomics.add(this.#ledger, HELD, 1);
+    return undefined;
   }
 
   /** Ends what {@link admit} began; `limits` are those that were given to it, whatever a reload brought since. */
   release(source: string, limits: ConnectionLimits): void {
+    if (Atomics.load(this.#ledger, SETTLED) !== 0) return; // it was taken for dead: all is given back already
     Atomics.sub(this.#header, OPEN, 1);
+    Atomics.sub(this.#ledger, HELD, 1);
     if (limits.maxConnectionsPerSource === 0) return;
     this.#locate(source);
     this.#decrementOpen();
+  }
+
+  /** Gives back what a data plane held when it died. Once for each ledger; whoever had it counts no more. */
+  settle(ledger: SharedArrayBuffer): void {
+    const header = new Int32Array(ledger, 0, LEDGER_HEADER);
+    if (Atomics.exchange(header, SETTLED, 1) !== 0) return;
+    Atomics.sub(this.#header, OPEN, Atomics.load(header, HELD));
+    const held = new Int32Array(ledger, LEDGER_HEADER * WORD_BYTES, TABLE);
+    for (let slot = 0; slot < TABLE; slot++) {
+      const count = held[slot];
+      if (count) Atomics.sub(this.#open, slot, count);
+    }
   }
 
   #overSource(
@@ -83,7 +116,10 @@ export class SharedLimits {
       this.#startSecond();
       if (this.#increment(this.#rate) > maxAcceptRatePerSource) return "max_accept_rate_per_source";
     }
-    if (maxConnectionsPerSource > 0 && this.#increment(this.#open) > maxConnectionsPerSource) {
+    if (maxConnectionsPerSource > 0) {
+      const over = this.#increment(this.#open) > maxConnectionsPerSource;
+      this.#increment(this.#ledgerOpen);
+      if (!over) return undefined;
       this.#decrementOpen();
       return "max_connections_per_source";
     }
@@ -98,7 +134,10 @@ export class SharedLimits {
   }
 
   #decrementOpen(): void {
-    for (const slot of this.#slots) Atomics.sub(this.#open, slot, 1);
+    for (const slot of this.#slots) {
+      Atomics.sub(this.#open, slot, 1);
+      Atomics.sub(this.#ledgerOpen, slot, 1);
+    }
   }
 
   /** The rate table holds the current second only. Whoever sees a new second first clears it. */
@@ -121,6 +160,11 @@ export class SharedLimits {
       this.#slots[row] = row * COLUMNS + (hash >>> 0) % COLUMNS;
     }
   }
+}
+
+/** Memory for a data plane to note in what it holds of the counts. */
+export function openLedger(): SharedArrayBuffer {
+  return new SharedArrayBuffer((LEDGER_HEADER + TABLE) * WORD_BYTES);
 }
 
 /** FNV-1a's 32-bit prime. */

@@ -20,7 +20,7 @@ const bigBuffers = new BufferPool(256 * 1024, 256, 32);
 const mediumBuffers = new BufferPool(16 * 1024, 2048, 64);
 
 /**
- * Copies bytes both ways until both sides have sent FIN or one has failed, then closes both.
+ * Copies bytes both ways until both sides have sent FIN or one has failed. The caller closes both then.
  *
  * A FIN is passed on at once and alone (half-close): the other direction goes on. A failure on either side (a
  * reset) closes both at once. The next read waits until the last write is done, which is the backpressure.
@@ -52,8 +52,6 @@ export async function relay(
   });
   await up;
   await down;
-  closeQuietly(client);
-  closeQuietly(upstream);
   return end;
 }
 

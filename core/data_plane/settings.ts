@@ -21,6 +21,8 @@ export interface PlaneIdentity {
   readonly logLevel: LogLevel;
   /** See `SharedLimits`. */
   readonly sharedLimits: SharedArrayBuffer;
+  /** See `openLedger`. */
+  readonly ledger: SharedArrayBuffer;
 }
 
 /** A listener, and whether others share its port. */

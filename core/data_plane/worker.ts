@@ -1,6 +1,6 @@
 /// <reference lib="deno.worker" />
 import { type LogBatchMethods, openLogBatch } from "../log_batch.ts";
-import { inlineHandle, RemoteHandle } from "../plugin/host.ts";
+import { InlineHandle, RemoteHandle } from "../plugin/host.ts";
 import { type PluginReport, RunningPlugin } from "../plugin/running.ts";
 import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
 import { sealCode } from "../seal.ts";
@@ -68,10 +68,10 @@ async function usePlugin(plugin: PlanePlugin) {
   const running = inline.get(name);
   if (running) {
     await running.reload(plugin.config);
-    return inlineHandle(name, traits, running.plugin);
+    return new InlineHandle(name, traits, running);
   }
   const log = openLogBatch(`plugin:${name}`, logLevel, supervisor);
   const fresh = await RunningPlugin.start(plugin.module, name, plugin.config, log);
   inline.set(name, fresh);
-  return inlineHandle(name, traits, fresh.plugin);
+  return new InlineHandle(name, traits, fresh);
 }

@@ -23,7 +23,9 @@ export interface PluginHandle {
   mayTake(connection: ConnectionInfo): boolean;
   /** `undefined`: not this plugin's. Throws or rejects when the plugin does not work. */
   route(connection: ConnectionInfo, scope: SignalScope): unknown;
-  readonly handle?: (stream: ByteStream, connection: ConnectionInfo, scope: SignalScope) => Promise<void>;
+  readonly handle?:
+    | ((stream: ByteStream, connection: ConnectionInfo, scope: SignalScope) => Promise<void>)
+    | undefined;
   readonly dialed?: (event: DialEvent) => void;
   readonly closed?: (event: ClosedEvent) => void;
 }
@@ -42,18 +44,46 @@ function nameFilter(names: readonly string[] | undefined): (connection: Connecti
   };
 }
 
+/** Where a plugin's instance is found; a reload may put another in its place. */
+export interface PluginHolder {
+  readonly plugin: Plugin;
+}
+
 /** A plugin that lives in this very worker. */
 export function inlineHandle(name: string, traits: PluginTraits, plugin: Plugin): PluginHandle {
-  return {
-    name,
-    routeTimeoutMs: traits.routeTimeoutMs,
-    mayTake: nameFilter(traits.names),
-    route: (connection, scope) => plugin.route(connection, scope),
-    ...(plugin.handle &&
-      { handle: (stream, connection, scope) => plugin.handle!(stream, connection, scope) }),
-    ...(plugin.dialed && { dialed: (event) => plugin.dialed!(event) }),
-    ...(plugin.closed && { closed: (event) => plugin.closed!(event) }),
-  };
+  return new InlineHandle(name, traits, { plugin });
+}
+
+/** As {@link inlineHandle}, for a plugin of which the instance may change: there is no moment without one. */
+export class InlineHandle implements PluginHandle {
+  readonly name: string;
+  readonly routeTimeoutMs: number;
+  readonly mayTake: (connection: ConnectionInfo) => boolean;
+  readonly #holder: PluginHolder;
+
+  constructor(name: string, traits: PluginTraits, holder: PluginHolder) {
+    this.name = name;
+    this.routeTimeoutMs = traits.routeTimeoutMs;
+    this.mayTake = nameFilter(traits.names);
+    this.#holder = holder;
+  }
+
+  route(connection: ConnectionInfo, scope: SignalScope): unknown {
+    return this.#holder.plugin.route(connection, scope);
+  }
+
+  get handle(): PluginHandle["handle"] {
+    const { plugin } = this.#holder;
+    return plugin.handle && ((stream, connection, scope) => plugin.handle!(stream, connection, scope));
+  }
+
+  dialed(event: DialEvent): void {
+    this.#holder.plugin.dialed?.(event);
+  }
+
+  closed(event: ClosedEvent): void {
+    this.#holder.plugin.closed?.(event);
+  }
 }
 
 /** What a data plane asks of a plugin's worker. */

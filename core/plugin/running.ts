@@ -1,3 +1,4 @@
+import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { MetricSample, Plugin, PluginDefinition, PluginStatus, RouteInfo } from "./contract.ts";
 
@@ -7,6 +8,9 @@ export interface PluginReport {
   readonly routes: readonly RouteInfo[];
   readonly metrics: readonly MetricSample[];
 }
+
+/** How long a plugin may take to be ready, in milliseconds: less than its worker may, so that the plugin is named. */
+const READY_TIMEOUT_MS = 20_000;
 
 /** Imports a plugin's module. @throws TypeError when its default export is not a plugin definition. */
 export async function importDefinition(module: string): Promise<PluginDefinition> {
@@ -33,10 +37,22 @@ export class RunningPlugin {
     this.#plugin = plugin;
   }
 
-  /** @param config As the definition's schema gave it out. */
-  static async start(module: string, name: string, config: unknown, log: Log): Promise<RunningPlugin> {
-    const definition = await importDefinition(module);
-    return new RunningPlugin(definition, name, log, await definition.start(config, { name, log }));
+  /**
+   * @param config As the definition's schema gave it out.
+   * @param timeoutMs How long it may take, in milliseconds.
+   * @throws {GatewayError} `plugin-failed`, naming the plugin.
+   */
+  static async start(
+    module: string,
+    name: string,
+    config: unknown,
+    log: Log,
+    timeoutMs: number = READY_TIMEOUT_MS,
+  ): Promise<RunningPlugin> {
+    return await inTime(`Plugin "${name}" did not start`, timeoutMs, async () => {
+      const definition = await importDefinition(module);
+      return new RunningPlugin(definition, name, log, await definition.start(config, { name, log }));
+    });
   }
 
   /** The instance that answers now; {@link reload} may put another in its place. */
@@ -44,12 +60,27 @@ export class RunningPlugin {
     return this.#plugin;
   }
 
-  /** Gives the plugin a new config. When it fails, the old one stays at work. */
-  async reload(config: unknown): Promise<void> {
-    if (this.#plugin.reload) return await this.#plugin.reload(config);
+  /**
+   * Gives the plugin a new config. When it fails, the old one stays at work.
+   *
+   * @param timeoutMs As for {@link start}.
+   * @throws {GatewayError} `plugin-failed`, naming the plugin.
+   */
+  async reload(config: unknown, timeoutMs: number = READY_TIMEOUT_MS): Promise<void> {
+    const failure = `Plugin "${this.#name}" did not take its new config`;
     const old = this.#plugin;
-    this.#plugin = await this.#definition.start(config, { name: this.#name, log: this.#log });
-    await old[Symbol.asyncDispose]?.();
+    if (old.reload) return await inTime(failure, timeoutMs, async () => await old.reload?.(config));
+    const context = { name: this.#name, log: this.#log };
+    this.#plugin = await inTime(
+      failure,
+      timeoutMs,
+      async () => await this.#definition.start(config, context),
+    );
+    try {
+      await old[Symbol.asyncDispose]?.();
+    } catch (error) { // the new one is at work all the same
+      this.#log.error("plugin_dispose_failed", { plugin: this.#name, reason: messageOf(error) });
+    }
   }
 
   async report(): Promise<PluginReport> {
@@ -63,5 +94,28 @@ export class RunningPlugin {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#plugin[Symbol.asyncDispose]?.();
+  }
+}
+
+/** @throws {GatewayError} `plugin-failed`, saying `failure` and why. What comes too late is disposed. */
+async function inTime<T>(failure: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+  const working = work();
+  try {
+    return await Promise.race([working, late]);
+  } catch (error) {
+    working.then(disposeQuietly, () => {});
+    throw new GatewayError("plugin-failed", `${failure}: ${messageOf(error)}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function disposeQuietly(value: unknown): Promise<void> {
+  try {
+    await (value as Partial<AsyncDisposable> | undefined)?.[Symbol.asyncDispose]?.();
+  } catch {
+    // Nobody waits for it any more, and the failure has been told.
   }
 }

@@ -1,14 +1,32 @@
-import { messageOf } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type MessageChannelEnd, type Methods, openRpc, type Rpc } from "../rpc.ts";
 
-/** How often a worker is asked whether it lives, and how long it may take to answer, in milliseconds. */
-const PING_INTERVAL_MS = 2000;
-const PING_TIMEOUT_MS = 10_000;
-/** The wait before a restart: doubles from the first to the last, and starts anew once a worker has lived a minute. */
-const FIRST_BACKOFF_MS = 100;
-const LAST_BACKOFF_MS = 10_000;
-const STEADY_MS = 60_000;
+/** How a worker is watched; every time in milliseconds. */
+export interface WorkerTimes {
+  /** How long it may take to be ready for work. */
+  readonly startMs: number;
+  /** How often it is asked whether it lives. */
+  readonly pingMs: number;
+  /** The wait before a restart doubles from the first to the last. */
+  readonly firstBackoffMs: number;
+  readonly lastBackoffMs: number;
+  /** A worker that has lived this long begins with the first wait again. */
+  readonly steadyMs: number;
+}
+
+const TIMES: WorkerTimes = {
+  startMs: 30_000,
+  pingMs: 2000,
+  firstBackoffMs: 100,
+  lastBackoffMs: 10_000,
+  steadyMs: 60_000,
+};
+/**
+ * Questions that may be open before a worker counts as hung. They are counted, and no clock is read: when the whole
+ * process was stopped for a while, no worker is to blame.
+ */
+const MAX_UNANSWERED = 5;
 
 /** What a worker is, and what is done when it comes and goes. */
 export interface WorkerPlan<Remote extends Methods> {
@@ -20,10 +38,12 @@ export interface WorkerPlan<Remote extends Methods> {
   readonly methods: Methods;
   /** Makes a fresh worker ready for work; runs after every start. */
   setUp(rpc: Rpc<Remote>): Promise<void>;
-  /** The worker is up: others may be told, and work may begin. */
-  begin?(rpc: Rpc<Remote>): Promise<void>;
-  /** The worker has ended by itself. */
+  /** The worker is set up: others may be told, and work may begin. */
+  begin?(rpc: Rpc<Remote>): void | Promise<void>;
+  /** The worker has ended by itself, or did not come up again. */
   down?(): void;
+  /** @default half a minute to start, 10 seconds without an answer */
+  readonly times?: Partial<WorkerTimes>;
 }
 
 /** A method that every worker of the gateway has, to show that it lives. */
@@ -36,21 +56,26 @@ type Pingable = { ping(): void };
 export class ManagedWorker<Remote extends Methods & Pingable> {
   readonly #plan: WorkerPlan<Remote>;
   readonly #log: Log;
+  readonly #times: WorkerTimes;
   #worker: Worker | undefined;
   #rpc: Rpc<Remote> | undefined;
   #up = false;
+  /** Ends the launch that is going on. */
+  #failLaunch: ((error: Error) => void) | undefined;
   #stopped = false;
   #restarts = 0;
   #generation = 0;
-  #backoffMs = FIRST_BACKOFF_MS;
+  #backoffMs: number;
   #startedAt = 0;
   #pinging: ReturnType<typeof setInterval> | undefined;
-  #lastPong = 0;
+  #unanswered = 0;
   #restarting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(plan: WorkerPlan<Remote>, log: Log) {
     this.#plan = plan;
     this.#log = log;
+    this.#times = { ...TIMES, ...plan.times };
+    this.#backoffMs = this.#times.firstBackoffMs;
   }
 
   get name(): string {
@@ -82,7 +107,8 @@ export class ManagedWorker<Remote extends Methods & Pingable> {
       await this.#launch();
     } catch (error) {
       this.stop();
-      throw error;
+      if (error instanceof GatewayError) throw error;
+      throw new Error(`Worker "${this.name}" did not start: ${messageOf(error)}`, { cause: error });
     }
   }
 
@@ -90,48 +116,70 @@ export class ManagedWorker<Remote extends Methods & Pingable> {
   stop(): void {
     this.#stopped = true;
     this.#discard("The gateway is stopping");
+    this.#failLaunch?.(new Error("The gateway is stopping"));
     clearTimeout(this.#restarting);
   }
 
   async #launch(): Promise<void> {
-    const plan = this.#plan;
-    const { entry, permissions, methods } = plan;
+    const { entry, permissions, methods } = this.#plan;
     const worker = this.#worker = new Worker(entry, {
       type: "module",
       name: this.name,
       deno: { permissions },
     });
-    const failed = new Promise<never>((_, reject) => {
-      worker.onerror = (event) => {
-        event.preventDefault(); // or the whole gateway would end with it
-        const reason = event.message || "unknown error";
-        reject(new Error(reason));
-        this.#died(worker, reason);
-      };
-    });
-    failed.catch(() => {});
+    worker.onerror = (event) => {
+      event.preventDefault(); // or the whole gateway would end with it
+      this.#died(worker, event.message || "unknown error");
+    };
     const rpc = this.#rpc = openRpc<Remote>(worker as MessageChannelEnd, methods);
-    await Promise.race([plan.setUp(rpc), failed]);
+    await this.#inTime(this.#bringUp(rpc));
+    if (worker !== this.#worker) throw new Error("stopped meanwhile");
+    this.#startedAt = performance.now();
+    this.#unanswered = 0;
+    this.#pinging = setInterval(() => this.#ping(worker, rpc), this.#times.pingMs);
+  }
+
+  async #bringUp(rpc: Rpc<Remote>): Promise<void> {
+    await this.#plan.setUp(rpc);
+    if (rpc !== this.#rpc) return; // it was given up meanwhile
     this.#up = true;
     this.#generation++;
-    this.#startedAt = this.#lastPong = performance.now();
-    this.#pinging = setInterval(() => this.#ping(worker, rpc), PING_INTERVAL_MS);
-    await plan.begin?.(rpc);
+    await this.#plan.begin?.(rpc);
+  }
+
+  /** Waits for the launch to be done. One that hangs fails, and so does one of which the worker ends. */
+  async #inTime(launch: Promise<void>): Promise<void> {
+    const { promise: failed, reject } = Promise.withResolvers<never>();
+    this.#failLaunch = reject;
+    const { startMs } = this.#times;
+    const timer = setTimeout(() => reject(new Error(`not ready in ${startMs} ms`)), startMs);
+    try {
+      await Promise.race([launch, failed]);
+    } finally {
+      clearTimeout(timer);
+      this.#failLaunch = undefined;
+    }
   }
 
   #ping(worker: Worker, rpc: Rpc<Remote>): void {
-    if (performance.now() - this.#lastPong > PING_TIMEOUT_MS) {
-      this.#died(worker, `no answer in ${PING_TIMEOUT_MS} ms`);
+    if (this.#unanswered >= MAX_UNANSWERED) {
+      this.#died(worker, `no answer in ${MAX_UNANSWERED * this.#times.pingMs} ms`);
       return;
     }
-    const pong = () => this.#lastPong = performance.now();
+    this.#unanswered++;
+    const pong = () => this.#unanswered = 0;
     (rpc as unknown as Rpc<Pingable & Methods>).call("ping").then(pong, () => {});
   }
 
   #died(worker: Worker, reason: string): void {
-    if (worker !== this.#worker || this.#stopped || !this.#up) return;
+    if (worker !== this.#worker || this.#stopped) return;
+    if (this.#failLaunch) {
+      this.#failLaunch(new Error(reason));
+      return;
+    }
     this.#log.error("worker_died", { worker: this.name, reason });
-    if (performance.now() - this.#startedAt > STEADY_MS) this.#backoffMs = FIRST_BACKOFF_MS;
+    const { steadyMs, firstBackoffMs } = this.#times;
+    if (performance.now() - this.#startedAt > steadyMs) this.#backoffMs = firstBackoffMs;
     this.#discard(`Worker "${this.name}" has died`);
     this.#plan.down?.();
     this.#restartLater();
@@ -139,7 +187,7 @@ export class ManagedWorker<Remote extends Methods & Pingable> {
 
   #restartLater(): void {
     this.#restarting = setTimeout(() => this.#restart(), this.#backoffMs);
-    this.#backoffMs = Math.min(2 * this.#backoffMs, LAST_BACKOFF_MS);
+    this.#backoffMs = Math.min(2 * this.#backoffMs, this.#times.lastBackoffMs);
   }
 
   async #restart(): Promise<void> {
@@ -151,6 +199,7 @@ export class ManagedWorker<Remote extends Methods & Pingable> {
       if (this.#stopped) return;
       this.#log.error("worker_restart_failed", { worker: this.name, reason: messageOf(error) });
       this.#discard(`Worker "${this.name}" did not start`);
+      this.#plan.down?.(); // others may have been told of it already
       this.#restartLater();
     }
   }

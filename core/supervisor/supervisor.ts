@@ -2,7 +2,7 @@ import type { AdminWorkerMethods } from "../admin/contract.ts";
 import { adminPermissions } from "../admin/permissions.ts";
 import type { GatewayConfig, ListenerConfig } from "../config/config.ts";
 import { NO_PERMISSIONS, type WorkerPermissions } from "../config/permissions.ts";
-import { SharedLimits } from "../data_plane/limits.ts";
+import { openLedger, SharedLimits } from "../data_plane/limits.ts";
 import { openListener } from "../data_plane/listen.ts";
 import type { PlaneMethods } from "../data_plane/methods.ts";
 import type { PlaneSettings } from "../data_plane/settings.ts";
@@ -12,10 +12,11 @@ import type { LogBatchMethods } from "../log_batch.ts";
 import { formatHostPort } from "../net/address.ts";
 import type { PluginHooks } from "../plugin/host.ts";
 import type { PluginWorkerMethods } from "../plugin/worker.ts";
+import type { Rpc } from "../rpc.ts";
 import { type CertificateMaterial, loadCertificates } from "../tls/certificates.ts";
-import { codeFolders } from "./code_folders.ts";
+import { codeFolders, foldersToSeal } from "./code_folders.ts";
 import type { LogWriter } from "./log_writer.ts";
-import { ManagedWorker } from "./managed_worker.ts";
+import { ManagedWorker, type WorkerTimes } from "./managed_worker.ts";
 import { Overview } from "./overview.ts";
 import { type CheckedPlugin, forPlane } from "./plugins.ts";
 import { planReload } from "./reload.ts";
@@ -27,6 +28,21 @@ const STOP_TIMEOUT_MS = 5000;
 export interface Prepared {
   readonly config: GatewayConfig;
   readonly plugins: readonly CheckedPlugin[];
+}
+
+/** How the gateway is run. */
+export interface SupervisorOptions {
+  /** Data planes, at least one. */
+  readonly threads: number;
+  readonly writer: LogWriter;
+  /** How every worker is watched. */
+  readonly times?: Partial<WorkerTimes>;
+}
+
+/** What a reload swaps in one step. */
+interface Swapped {
+  readonly prepared: Prepared;
+  readonly certificates: readonly CertificateMaterial[];
 }
 
 /** An isolated plugin at work. */
@@ -49,6 +65,7 @@ export class Supervisor {
   readonly pluginUnits = new Map<string, PluginUnit>();
   readonly limits = new SharedLimits();
   readonly #writer: LogWriter;
+  readonly #times: Partial<WorkerTimes>;
   readonly #overview = new Overview(this);
   readonly #admin: ManagedWorker<AdminWorkerMethods>;
   /** Listener's address in the config → port as bound, so that a data plane that is started anew finds it again. */
@@ -60,12 +77,17 @@ export class Supervisor {
   #adminAddress = "";
   #draining = false;
   #stopping: Promise<void> | undefined;
+  /** Settles when the last reload that was asked for is over: one runs at a time. */
+  #reloading: Promise<unknown> = Promise.resolve();
+  /** Why certificates that changed by themselves were refused. */
+  #certificateError: string | undefined;
   /** Why the last reload was refused, if it was. */
   reloadError: string | undefined;
 
-  private constructor(prepared: Prepared, threads: number, writer: LogWriter) {
+  private constructor(prepared: Prepared, { threads, writer, times = {} }: SupervisorOptions) {
     this.#prepared = prepared;
     this.#writer = writer;
+    this.#times = times;
     this.log = createLog("supervisor", prepared.config.log.level, (event) => writer.write(event));
     for (const plugin of prepared.plugins) {
       if (plugin.isolation === "worker") this.pluginUnits.set(plugin.name, this.#pluginUnit(plugin));
@@ -80,11 +102,8 @@ export class Supervisor {
    *
    * @throws {GatewayError} When a part does not come up; nothing is left running then.
    */
-  static async start(
-    prepared: Prepared,
-    options: { threads: number; writer: LogWriter },
-  ): Promise<Supervisor> {
-    const supervisor = new Supervisor(prepared, options.threads, options.writer);
+  static async start(prepared: Prepared, options: SupervisorOptions): Promise<Supervisor> {
+    const supervisor = new Supervisor(prepared, options);
     try {
       await supervisor.#start();
       return supervisor;
@@ -151,37 +170,49 @@ export class Supervisor {
     const inline = this.plugins.filter(({ isolation }) => isolation === "inline").map(({ module }) => module);
     const folders = codeFolders(...inline);
     let starts = 0;
-    const plane: ManagedWorker<PlaneMethods> = new ManagedWorker({
+    let used = this.#prepared;
+    let ledger = openLedger();
+    return new ManagedWorker<PlaneMethods>({
       name: `data-plane-${index}`,
       entry: new URL("../data_plane/worker.ts", import.meta.url),
       permissions: { ...PLANE_PERMISSIONS, read: folders },
       methods: this.#logMethods(),
+      times: this.#times,
       setUp: async (rpc) => {
+        used = this.#prepared;
+        ledger = openLedger();
         const identity = {
           index,
           idPrefix: `${prefix}${index}.${(starts++).toString(36)}-`,
           logLevel: this.config.log.level,
           sharedLimits: this.limits.memory,
+          ledger,
         };
         await rpc.call("start", identity, this.#settings());
         await rpc.call("usePlugins", this.plugins.map(forPlane));
         await rpc.call("seal", folders);
       },
       begin: async (rpc) => {
-        await this.#wireAll();
-        for (const listener of this.config.listeners) {
-          const port = this.#ports.get(listener.address) ?? listener.port;
-          this.#ports.set(listener.address, await rpc.call("listen", { ...listener, port, reusePort }));
-        }
-        if (starts === 1) await rpc.call("configure", this.#settings()); // now with the ports as bound
+        this.#wireAll();
+        if (used !== this.#prepared) await rpc.call("usePlugins", this.plugins.map(forPlane)); // a reload came between
+        if (!this.#draining) await this.#listen(rpc, reusePort);
+        await rpc.call("configure", this.#settings()); // now with the ports as bound
       },
+      down: () => this.limits.settle(ledger),
     }, this.log);
-    return plane;
+  }
+
+  async #listen(rpc: Rpc<PlaneMethods>, reusePort: boolean): Promise<void> {
+    for (const listener of this.config.listeners) {
+      const port = this.#ports.get(listener.address) ?? listener.port;
+      this.#ports.set(listener.address, await rpc.call("listen", { ...listener, port, reusePort }));
+    }
   }
 
   #pluginUnit(plugin: CheckedPlugin): PluginUnit {
     const folders = codeFolders(plugin.module);
     const granted = plugin.permissions.read;
+    let used = this.#prepared;
     const unit: PluginUnit = {
       hooks: { dialed: false, closed: false },
       worker: new ManagedWorker({
@@ -192,17 +223,21 @@ export class Supervisor {
           read: granted === true ? true : [...folders, ...(Array.isArray(granted) ? granted : [])],
         },
         methods: this.#logMethods(),
+        times: this.#times,
         setUp: async (rpc) => {
-          const current = this.plugins.find(({ name }) => name === plugin.name) ?? plugin;
+          used = this.#prepared;
           unit.hooks = await rpc.call("start", {
             name: plugin.name,
             module: plugin.module,
-            config: current.config,
+            config: this.#configOf(plugin),
             logLevel: this.config.log.level,
-            codeFolders: granted === true ? [] : folders,
+            codeFolders: foldersToSeal(folders, granted),
           });
         },
-        begin: () => this.#wireAll(),
+        begin: async (rpc) => {
+          if (used !== this.#prepared) await rpc.call("reload", this.#configOf(plugin)); // a reload came between
+          this.#wireAll();
+        },
         down: () => {
           for (const plane of this.planes) plane.rpc?.notify("disconnectPlugin", plugin.name);
         },
@@ -211,12 +246,18 @@ export class Supervisor {
     return unit;
   }
 
+  /** As it is now: a reload may have changed it. */
+  #configOf(plugin: CheckedPlugin): unknown {
+    return (this.plugins.find(({ name }) => name === plugin.name) ?? plugin).config;
+  }
+
   #adminWorker(): ManagedWorker<AdminWorkerMethods> {
     return new ManagedWorker<AdminWorkerMethods>({
       name: "admin",
       entry: new URL("../admin/worker.ts", import.meta.url),
       permissions: adminPermissions(this.config.admin),
       methods: { ...this.#logMethods(), ...this.#overview.methods() },
+      times: this.#times,
       setUp: async (rpc) => {
         const { hostname, port, token } = this.config.admin;
         const bound = await rpc.call("start", { hostname, port, ...(token !== undefined && { token }) });
@@ -235,39 +276,81 @@ export class Supervisor {
   }
 
   /** Gives every plane that is up a channel to every isolated plugin that is up, and leaves those that have one. */
-  async #wireAll(): Promise<void> {
+  #wireAll(): void {
     for (const plane of this.planes) {
-      for (const [name, unit] of this.pluginUnits) await this.#wire(plane, name, unit);
+      for (const [name, unit] of this.pluginUnits) this.#wire(plane, name, unit);
     }
   }
 
-  async #wire(
-    plane: ManagedWorker<PlaneMethods>,
-    name: string,
-    { worker, hooks }: PluginUnit,
-  ): Promise<void> {
+  /** Waits for neither: what is sent to a worker arrives in order, and one that dies is wired when it is back. */
+  #wire(plane: ManagedWorker<PlaneMethods>, name: string, { worker, hooks }: PluginUnit): void {
     const [toPlane, toPlugin] = [plane.rpc, worker.rpc];
     const pair = `${plane.name}/${name}`;
     const starts = `${plane.generation}/${worker.generation}`;
     if (!toPlane || !toPlugin || this.#wired.get(pair) === starts) return;
     this.#wired.set(pair, starts);
     const { port1, port2 } = new MessageChannel();
-    await toPlugin.callWith([port1], "connect", port1);
-    await toPlane.callWith([port2], "connectPlugin", name, port2, hooks);
+    toPlugin.callWith([port1], "connect", port1).catch(() => {});
+    toPlane.callWith([port2], "connectPlugin", name, port2, hooks).catch(() => {});
   }
 
   /**
-   * Takes a new config that was checked whole, without closing a connection.
+   * Takes a new config that was checked whole, without closing a connection. When one part refuses it, all go back
+   * to the old one.
    *
    * @returns What it asks for that needs a restart, one line each; that part is left as it was.
-   * @throws {GatewayError} `certificate-invalid`: nothing has changed then.
+   * @throws {GatewayError} `certificate-invalid`: nothing has changed. `plugin-failed`: the old config is back.
    */
-  async reload(next: Prepared): Promise<readonly string[]> {
-    const certificates = await loadCertificates(next.config.tls.certificates, this.log);
-    const { prepared, needRestart } = planReload(this.#prepared, next);
+  reload(next: Prepared): Promise<readonly string[]> {
+    return this.#inTurn(async () => {
+      const certificates = await loadCertificates(next.config.tls.certificates, this.log);
+      const { prepared, needRestart } = planReload(this.#prepared, next);
+      await this.#swap({ prepared, certificates });
+      this.reloadError = this.#certificateError = undefined;
+      this.log.info("reloaded", { needRestart: needRestart.join("; ") || undefined });
+      return needRestart;
+    });
+  }
+
+  /** Loads the certificates anew; when they are bad, the old ones stay and the log says so. */
+  reloadCertificates(): Promise<void> {
+    return this.#inTurn(async () => {
+      try {
+        this.#certificates = await loadCertificates(this.config.tls.certificates, this.log);
+        await Promise.all(this.planes.map(({ rpc }) => rpc?.call("configure", this.#settings())));
+        if (this.reloadError === this.#certificateError) this.reloadError = undefined;
+        this.#certificateError = undefined;
+        this.log.info("certificates_reloaded", { count: this.#certificates.length });
+      } catch (error) {
+        this.reloadError = this.#certificateError = messageOf(error);
+        this.log.error("certificates_refused", { reason: this.reloadError });
+      }
+    });
+  }
+
+  /** Runs the work once all that was asked for before is over. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#reloading.then(work);
+    this.#reloading = turn.catch(() => {}); // told to whoever asked
+    return turn;
+  }
+
+  /** All or nothing: rejects with the first fault, when every part has the old again. */
+  async #swap(next: Swapped): Promise<void> {
+    const old: Swapped = { prepared: this.#prepared, certificates: this.#certificates };
+    const [fault] = await this.#use(next);
+    if (fault === undefined) return;
+    for (const left of await this.#use(old)) {
+      this.log.error("reload_undo_failed", { reason: messageOf(left) });
+    }
+    throw fault;
+  }
+
+  /** Tells every part that is up. Resolves when all have answered, to what went wrong. */
+  async #use({ prepared, certificates }: Swapped): Promise<unknown[]> {
     this.#prepared = prepared;
     this.#certificates = certificates;
-    await Promise.all([
+    const told = await Promise.allSettled([
       ...this.planes.map(async ({ rpc }) => {
         await rpc?.call("usePlugins", prepared.plugins.map(forPlane));
         await rpc?.call("configure", this.#settings());
@@ -277,21 +360,7 @@ export class Supervisor {
       ),
       this.#admin.rpc?.call("reload", adminToken(prepared.config)),
     ]);
-    this.reloadError = undefined;
-    this.log.info("reloaded", { needRestart: needRestart.join("; ") || undefined });
-    return needRestart;
-  }
-
-  /** Loads the certificates anew; when they are bad, the old ones stay and the log says so. */
-  async reloadCertificates(): Promise<void> {
-    try {
-      this.#certificates = await loadCertificates(this.config.tls.certificates, this.log);
-      await Promise.all(this.planes.map(({ rpc }) => rpc?.call("configure", this.#settings())));
-      this.log.info("certificates_reloaded", { count: this.#certificates.length });
-    } catch (error) {
-      this.reloadError = messageOf(error);
-      this.log.error("certificates_refused", { reason: this.reloadError });
-    }
+    return told.flatMap((one) => one.status === "rejected" ? [one.reason] : []);
   }
 
   /**
@@ -303,13 +372,8 @@ export class Supervisor {
     this.#draining = true;
     const { drainTimeoutMs } = this.config.limits;
     this.log.info("draining", { connections: this.limits.open, drainTimeoutMs });
-    await Promise.all(this.planes.map(({ rpc }) => rpc?.call("stopAccepting")));
-    const drained = await within(
-      drainTimeoutMs,
-      Promise.all(this.planes.map(({ rpc }) => rpc?.call("whenEmpty"))),
-    );
-    const left = this.limits.open;
-    if (!drained) this.log.warn("drain_timeout", { connections: left });
+    const drained = await within(drainTimeoutMs, Promise.all(this.planes.map(drainPlane)));
+    if (!drained) this.log.warn("drain_timeout", { connections: this.limits.open });
     await this.stop();
     return drained;
   }
@@ -340,12 +404,18 @@ async function stopAll(workers: readonly Stoppable[]): Promise<void> {
   }));
 }
 
-/** Whether the work is done within the time; a failure is thrown on. */
+/** Rejects when the plane dies, and its connections with it. One that is down has none. */
+async function drainPlane({ rpc }: ManagedWorker<PlaneMethods>): Promise<void> {
+  await rpc?.call("stopAccepting");
+  await rpc?.call("whenEmpty");
+}
+
+/** Whether the work succeeds within the time. */
 async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
   let timer;
   const late = new Promise<false>((resolve) => timer = setTimeout(resolve, ms, false));
   try {
-    return await Promise.race([work.then(() => true, () => true), late]);
+    return await Promise.race([work.then(() => true, () => false), late]);
   } finally {
     clearTimeout(timer);
   }

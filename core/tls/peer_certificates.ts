@@ -1,6 +1,6 @@
 import { createHash, X509Certificate } from "node:crypto";
 import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import { ALERT } from "./alert.ts";
 import { Lru } from "./lru.ts";
 
@@ -32,24 +32,33 @@ export class ClientCertificates {
 
   /**
    * @param ca The trusted CAs, PEM.
-   * @throws {GatewayError} `certificate-invalid`: nothing there to trust, or not X.509 v3.
+   * @throws {GatewayError} `certificate-invalid`: nothing there to trust, not X.509 v3, or a circle.
    */
   constructor(ca: string) {
     this.#anchors = new Set(readAnchors(ca));
   }
 
   /**
-   * Whether the client of a finished handshake is believed.
+   * Whether the client of a finished handshake is believed. Never throws: it runs within a callback of the runtime,
+   * on what a stranger has sent.
    *
    * @param socket From a server that asked for a certificate under the same CAs.
    */
   judge(socket: TLSSocket): Judgement {
-    const certificates = this.#presented(socket);
-    const [leaf] = certificates;
-    if (leaf === undefined) return { kind: "none" };
+    try {
+      return this.#judge(socket);
+    } catch (error) {
+      return refused(`cannot be read: ${messageOf(error)}`);
+    }
+  }
+
+  #judge(socket: TLSSocket): Judgement {
+    const leaf: DetailedPeerCertificate | null = socket.getPeerCertificate(true);
+    if (leaf?.raw === undefined) return { kind: "none" };
     if (!socket.authorized) return refusalOf(leaf);
     // The runtime lets a version 1 certificate pass without proof that the client has its key.
     if (!isVersion3(leaf.raw)) return refused("is not X.509 version 3", ALERT.unsupportedCertificate);
+    const certificates = this.#chainOf(leaf);
     const chain = certificates.map(({ raw }) => new Uint8Array(raw));
     const fingerprint = fingerprintOf(chain);
     if (!socket.isSessionReused()) this.#verified.set(fingerprint, expiryOf(certificates));
@@ -63,20 +72,23 @@ export class ClientCertificates {
     return (this.#verified.get(fingerprint) ?? 0) > Date.now();
   }
 
-  /** What the client sent, each certificate once; the runtime adds CAs of ours behind it, by their names alone. */
-  #presented(socket: TLSSocket): DetailedPeerCertificate[] {
-    const chain: DetailedPeerCertificate[] = [];
-    const seen = new Set<string>();
-    let next: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
+  /**
+   * What the client sent, each certificate once, up to our CAs, which the runtime appends by their names alone. The
+   * leaf stays the first whatever it is: it is the only one for which the client has shown that it has the key.
+   */
+  #chainOf(leaf: DetailedPeerCertificate): DetailedPeerCertificate[] {
+    const chain = [leaf];
+    const seen = new Set([leaf.raw.toHex()]);
+    let next = leaf.issuerCertificate;
     for (
       let steps = 0;
       next?.raw !== undefined && steps < MAX_CHAIN;
       steps++, next = next.issuerCertificate
     ) {
       const id = next.raw.toHex();
-      if (seen.has(id) || this.#anchors.has(id)) continue;
+      if (this.#anchors.has(id)) break;
+      if (!seen.has(id)) chain.push(next);
       seen.add(id);
-      chain.push(next);
     }
     return chain;
   }
@@ -97,25 +109,42 @@ function refused(what: string, alert: number = ALERT.badCertificate): Judgement 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 function readAnchors(ca: string): string[] {
-  const anchors = (ca.match(CERTIFICATE) ?? []).map((pem) => parseAnchor(pem).raw);
-  if (anchors.length === 0) {
-    throw new GatewayError("certificate-invalid", "No CA certificate to verify clients against");
-  }
+  const anchors = (ca.match(CERTIFICATE) ?? []).map(parseAnchor);
+  if (anchors.length === 0) throw invalid("No CA certificate to verify clients against");
   // A client that shows a trusted version 1 certificate as its own would be believed without having its key.
-  if (!anchors.every(isVersion3)) {
-    throw new GatewayError("certificate-invalid", "A CA for client certificates must be X.509 version 3");
+  if (!anchors.every(({ raw }) => isVersion3(raw))) {
+    throw invalid("A CA for client certificates must be X.509 version 3");
   }
-  return anchors.map((raw) => raw.toHex());
+  // The runtime follows issuers by name until one has issued itself, and in a circle for ever.
+  if (anchors.some((anchor) => leadsInCircles(anchor, anchors))) {
+    throw invalid(
+      "The CAs for client certificates issued each other: the root itself must be among them, and first",
+    );
+  }
+  return anchors.map(({ raw }) => raw.toHex());
+}
+
+function leadsInCircles(start: X509Certificate, among: readonly X509Certificate[]): boolean {
+  let current = start;
+  for (let steps = 0; steps <= among.length; steps++) {
+    const { subject, issuer } = current;
+    const above = subject === issuer ? undefined : among.find((one) => one.subject === issuer);
+    if (above === undefined) return false;
+    current = above;
+  }
+  return true;
 }
 
 function parseAnchor(pem: string): X509Certificate {
   try {
     return new X509Certificate(pem);
   } catch (error) {
-    throw new GatewayError("certificate-invalid", "A CA certificate to verify clients against is malformed", {
-      cause: error,
-    });
+    throw invalid("A CA certificate to verify clients against is malformed", error);
   }
+}
+
+function invalid(message: string, cause?: unknown): GatewayError {
+  return new GatewayError("certificate-invalid", message, { cause });
 }
 
 /** Certificate ::= SEQUENCE { TBSCertificate ::= SEQUENCE { [0] { INTEGER 2 } …  (RFC 5280 §4.1). */

@@ -35,7 +35,8 @@ export interface Terminator {
    * hands back the {@link TlsFault.plaintext plaintext} for that.
    *
    * @throws {TlsFault} The client's doing.
-   * @throws {GatewayError} `certificate-invalid`: there is no CA in `clientCertificate.ca`, or it cannot be used.
+   * @throws {GatewayError} `certificate-invalid`: there is no CA in `clientCertificate.ca`, or it cannot be used. The stream is
+   * untouched then.
    */
   terminate(stream: ByteStream, options: TerminateOptions): Promise<Terminated>;
   /** Forgets what was built and what was verified. Open connections go on. */
@@ -152,17 +153,18 @@ function handshake(
     for (const accept of server.listeners("connection")) accept.call(own, transport);
   });
 }
+
 /** Ends a handshake that did not come about, with what the runtime wrote about it for an alert. */
 async function failure(
   outcome: Exclude<HandshakeOutcome, { kind: "secure" }>,
   transport: TlsTransport,
 ): Promise<TlsFault> {
   if (outcome.kind === "closed") {
-    transport.destroy(new TlsFault("client_closed", "The client left in mid-handshake"));
+    await transport.dismiss(NOTHING);
     return new TlsFault("client_closed", "The client left in mid-handshake", { cause: outcome.cause });
   }
   const { error } = outcome;
-  await nextTurn(); // only then has the runtime written its alert
+  await nextTurn(); // by then the runtime has written its alert, in whatever order it does things
   const alert = transport.lastWords;
   await transport.dismiss(alert);
   return new TlsFault(codeOf(error, alert), error.message, { cause: error });

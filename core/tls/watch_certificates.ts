@@ -77,15 +77,16 @@ interface FolderWatch {
 }
 
 function watchFolders(folders: string[], signal: AbortSignal): FolderWatch {
-  const watcher = folders.length > 0 ? Deno.watchFs(folders, { recursive: false }) : undefined;
+  const watcher = openWatcher(folders);
   const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => abort(), { once: true });
   let wake = () => {};
-  const following = (async () => {
+  const follow = async () => {
     for await (const { kind } of watcher ?? []) {
       if (kind !== "access") wake();
     }
-  })();
+  };
+  const following = follow().catch(() => {}); // a folder that is gone: the next look finds out
   const nextEvent = () => new Promise<void>((resolve) => wake = resolve);
 
   return {
@@ -103,6 +104,16 @@ function watchFolders(folders: string[], signal: AbortSignal): FolderWatch {
       await following;
     },
   };
+}
+
+/** None, when the system has no more watches to give (inotify's limits): then there is still {@link POLL_MS}. */
+function openWatcher(folders: string[]): Deno.FsWatcher | undefined {
+  if (folders.length === 0) return undefined;
+  try {
+    return Deno.watchFs(folders, { recursive: false });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Resolves with the first of these, or after `ms`; true when time was up. */

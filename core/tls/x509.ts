@@ -3,7 +3,6 @@
  * its parts by metadata of classes, for which the polyfill must be there first.
  */
 export async function loadX509(): Promise<typeof import("@peculiar/x509")> {
-  // deno-lint-ignore no-import-prefix -- a peer dependency that nothing else uses
-  await import("npm:reflect-metadata@^0.2.2");
+  await import("reflect-metadata");
   return await import("@peculiar/x509");
 }

@@ -12,6 +12,8 @@ export class Target {
   readonly seed: number;
   /** Open connections that went here. */
   connections = 0;
+  /** Attempts to connect that came to nothing, since the target was first named. */
+  failures = 0;
   #healthy = true;
   #against = 0;
 

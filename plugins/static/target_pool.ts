@@ -72,6 +72,7 @@ export class TargetPool implements AsyncDisposable {
   dialed({ connection, target: name, failure }: DialEvent): void {
     const target = this.#targets.get(name);
     if (target === undefined) return;
+    if (failure !== undefined) target.failures++;
     const check = this.#checks.get(target);
     if (failure === undefined) check?.connected();
     else check?.suspect();

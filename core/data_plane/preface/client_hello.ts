@@ -157,11 +157,11 @@ function parseClientHello(body: Uint8Array): ClientHelloInfo | string {
   const compressions = hello.take(hello.uint8());
   if (hello.overran) return "ClientHello that overruns its length";
   if (legacyVersion >> 8 !== VERSION_MAJOR) return "ClientHello of an unknown version";
-  if (sessionId.length > MAX_SESSION_ID_BYTES) return "ClientHello with a long session id";
-  if (cipherSuites.length === 0 || cipherSuites.length % UINT16 !== 0) {
+  if (sessionId.left > MAX_SESSION_ID_BYTES) return "ClientHello with a long session id";
+  if (cipherSuites.left === 0 || cipherSuites.left % UINT16 !== 0) {
     return "ClientHello with broken cipher suites";
   }
-  if (compressions.length === 0) return "ClientHello without compression methods";
+  if (compressions.left === 0) return "ClientHello without compression methods";
   const offers: Offers = {};
   const wrong = hello.left === 0 ? undefined : readExtensions(hello, offers); // TLS 1.2 needs none (RFC 5246 §7.4.1.2)
   if (wrong !== undefined) return wrong;
@@ -189,7 +189,7 @@ function readExtensions(hello: Cursor, offers: Offers): string | undefined {
     if (hello.overran) return "ClientHello with an extension that overruns";
     if (types.has(type)) return `ClientHello with extension ${type} twice`;
     types.add(type);
-    const wrong = READERS.get(type)?.(new Cursor(data), offers);
+    const wrong = READERS.get(type)?.(data, offers);
     if (wrong !== undefined) return wrong;
   }
   return undefined;
@@ -201,10 +201,11 @@ function readServerName(data: Cursor, offers: Offers): string | undefined {
   if (length !== data.left) return "Server name list of a wrong length";
   const type = data.uint8();
   const name = data.take(data.uint16());
-  if (data.overran || name.length === 0) return "Server name list without a whole name";
+  if (data.overran || name.left === 0) return "Server name list without a whole name";
   if (data.left > 0 || type !== 0) return "Server name list that is not exactly one host name";
-  const serverName = canonicalNameFromBytes(name);
-  if (serverName === undefined) return `Server name ${quoted(name)} is no DNS name`;
+  const bytes = name.rest();
+  const serverName = canonicalNameFromBytes(bytes);
+  if (serverName === undefined) return `Server name ${quoted(bytes)} is no DNS name`;
   offers.serverName = serverName;
   return undefined;
 }
@@ -227,9 +228,9 @@ function readAlpn(data: Cursor, offers: Offers): string | undefined {
   const names: string[] = [];
   while (data.left > 0) {
     const name = data.take(data.uint8());
-    if (name.length === 0) return "ALPN list with an empty or overrunning name";
+    if (name.left === 0) return "ALPN list with an empty or overrunning name";
     if (names.length === MAX_ALPN_NAMES) return `ALPN list with more than ${MAX_ALPN_NAMES} names`;
-    names.push(String.fromCharCode(...name));
+    names.push(name.text());
   }
   offers.alpn = names;
   return undefined;

@@ -17,7 +17,7 @@ Deno.test("The development gateway listens on loopback only", { ignore }, () => 
     ["127.0.0.1:8080", "http"],
   ]);
   assert.equal(config.admin.address, "127.0.0.1:9090");
-  assert.deepEqual(config.tls.certificates, [{ cert: ".postern/dev-cert.pem", key: ".postern/dev-key.pem" }]);
+  assert.deepEqual(config.tls.certificates, [{ cert: ".postern/cert.pem", key: ".postern/key.pem" }]);
   assert.deepEqual(config.plugins.map(({ name, section }) => [name, section]), [["static", {}], [
     "welcome",
     {},

@@ -1,0 +1,62 @@
+import { writeAll } from "../../../core/byte_stream.ts";
+import { type CertificateMaterial, parseCertificate } from "../../../core/tls/certificates.ts";
+import { createAuthority, type TestAuthority } from "../../support/certificates.ts";
+import { readToEnd } from "../../support/echo.ts";
+import type { TestPlane } from "../../support/plane.ts";
+
+/** The certificate of a gateway under test, and who trusts it. */
+export interface TestCertificate {
+  readonly authority: TestAuthority;
+  readonly material: CertificateMaterial;
+}
+
+let made: Promise<TestCertificate> | undefined;
+
+/** For `app.example.com`; made once for all tests of a file. */
+export function testCertificate(): Promise<TestCertificate> {
+  return made ??= (async () => {
+    const authority = await createAuthority();
+    const { certificate, key } = await authority.issue({ names: ["app.example.com"] });
+    return {
+      authority,
+      material: await parseCertificate(certificate, key, { cert: "app.pem", key: "app.key" }),
+    };
+  })();
+}
+
+/** Sends these bytes, and gives all that comes back up to the gateway's FIN. */
+export async function ask(gateway: TestPlane, data: Uint8Array): Promise<Uint8Array> {
+  using client = await gateway.connect();
+  await writeAll(client, data);
+  return await readToEnd(client);
+}
+
+/** {@link ask} for text. */
+export async function askText(gateway: TestPlane, text: string): Promise<string> {
+  return new TextDecoder().decode(await ask(gateway, new TextEncoder().encode(text)));
+}
+
+/** A TLS client of the gateway, its handshake done, by the name `app.example.com`. */
+export async function connectTls(gateway: TestPlane, conn?: Deno.TcpConn): Promise<Deno.TlsConn> {
+  const { authority } = await testCertificate();
+  const tls = await Deno.startTls(conn ?? await gateway.connect(), {
+    hostname: "app.example.com",
+    caCerts: [authority.certificate],
+  });
+  await tls.handshake();
+  return tls;
+}
+
+/** Exactly `length` bytes. @throws When the stream ends before. */
+export async function readExactly(
+  from: { read(into: Uint8Array): Promise<number | null> },
+  length: number,
+): Promise<Uint8Array> {
+  const all = new Uint8Array(length);
+  for (let at = 0; at < length;) {
+    const n = await from.read(all.subarray(at));
+    if (n === null) throw new Error(`Ended after ${at} of ${length} bytes`);
+    at += n;
+  }
+  return all;
+}
