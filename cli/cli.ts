@@ -42,7 +42,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
 function tell(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.wrongUsage;
   if (error instanceof CommandError) {
-    if (error.message !== "") writeError(`postern: ${error.message}\n`);
+    if (error.message !== "") writeError(error.message.replaceAll(/^/gm, "postern: ") + "\n");
     return error.exitCode;
   }
   writeError(`postern: ${messageOf(error)}\n`);

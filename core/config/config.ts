@@ -46,6 +46,8 @@ export interface AdminConfig {
   readonly hostname: string;
   readonly port: number;
   readonly token?: string;
+  /** Names beside its address under which the admin side is asked, as in a `Host` header. */
+  readonly hosts: readonly string[];
 }
 
 export interface LogConfig {

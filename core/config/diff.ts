@@ -9,6 +9,7 @@ export interface ConfigDiff {
   readonly proxyTrustChanged: boolean;
   readonly limitsChanged: boolean;
   readonly certificatesChanged: boolean;
+  /** Its address, or the names under which it is asked. */
   readonly adminAddressChanged: boolean;
   readonly adminTokenChanged: boolean;
   readonly logChanged: boolean;
@@ -28,7 +29,8 @@ export interface ConfigDiff {
 export function diffConfig(old: GatewayConfig, next: GatewayConfig): ConfigDiff {
   const listenersChanged = differ(old.listeners.map(socketOf), next.listeners.map(socketOf));
   const proxyTrustChanged = !listenersChanged && differ(old.listeners, next.listeners);
-  const adminAddressChanged = old.admin.address !== next.admin.address;
+  const adminAddressChanged = old.admin.address !== next.admin.address ||
+    differ(old.admin.hosts, next.admin.hosts);
   const adminTokenChanged = old.admin.token !== next.admin.token;
   const limitsChanged = differ(old.limits, next.limits);
   const certificatesChanged = differ(old.tls, next.tls);

@@ -76,6 +76,11 @@ const token = z.string().regex(/^[\x21-\x7e]+$/, {
 const adminSchema = z.strictObject({
   address: hostPort({ minPort: 0 }).prefault("127.0.0.1:9090"),
   token: token.optional(),
+  hosts: z.array(
+    z.string().regex(/^[a-z0-9.\-[\]:]+$/i, {
+      error: 'Expected a host name, with a port if clients write one, such as "admin.example.com:8443"',
+    }),
+  ).default([]),
 }).superRefine((admin, context) => {
   if (admin.token === undefined && !isLoopback(parseHostPort(admin.address))) {
     const message = `An admin address that is not loopback (${admin.address}) needs "admin.token"`;
@@ -148,7 +153,7 @@ function toTls({ certificates }: CheckedConfig["tls"], folder: string): TlsConfi
   return { certificates: certificates.map(({ cert, key }) => ({ cert: from(cert), key: from(key) })) };
 }
 
-function toAdmin({ address, token }: CheckedConfig["admin"]): AdminConfig {
+function toAdmin({ address, token, hosts }: CheckedConfig["admin"]): AdminConfig {
   const { host, port } = parseHostPort(address);
-  return { address, hostname: host, port, ...(token !== undefined && { token }) };
+  return { address, hostname: host, port, hosts, ...(token !== undefined && { token }) };
 }

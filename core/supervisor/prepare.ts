@@ -1,4 +1,4 @@
-import { type ConfigProblem, sortProblems } from "../config/problem.ts";
+import { type ConfigProblem, problemAt, sortProblems } from "../config/problem.ts";
 import type { ConfigResult } from "../config/parse_config.ts";
 import { checkPlugins } from "./plugins.ts";
 import type { Prepared } from "./supervisor.ts";
@@ -15,6 +15,10 @@ export type Preparation =
  */
 export async function prepare(parsed: ConfigResult): Promise<Preparation> {
   if (!parsed.ok) return parsed;
+  if (parsed.config.listeners.length === 0) {
+    const message = 'Nothing to listen on; add at least one, such as - address: "0.0.0.0:443"';
+    return { ok: false, problems: [problemAt(parsed.locate([]), ["listeners"], message)] };
+  }
   const { plugins, faults } = await checkPlugins(parsed.config);
   if (faults.length === 0) return { ok: true, prepared: { config: parsed.config, plugins } };
   const problems = faults.flatMap(({ name, issues }) =>

@@ -259,8 +259,13 @@ export class Supervisor {
       methods: { ...this.#logMethods(), ...this.#overview.methods() },
       times: this.#times,
       setUp: async (rpc) => {
-        const { hostname, port, token } = this.config.admin;
-        const bound = await rpc.call("start", { hostname, port, ...(token !== undefined && { token }) });
+        const { hostname, port, token, hosts } = this.config.admin;
+        const bound = await rpc.call("start", {
+          hostname,
+          port,
+          hosts,
+          ...(token !== undefined && { token }),
+        });
         this.#adminAddress = formatHostPort({ host: bound.hostname, port: bound.port });
       },
     }, this.log);

@@ -31,8 +31,8 @@ export function htmlPage(name: string): string {
 <h1>Postern is running</h1>
 <p>You asked for <strong>${shown}</strong>, and no route takes that name yet.</p>
 <h2>Route a name to a service</h2>
-<p>Put this into <code>postern.yaml</code> and start the gateway again:</p>
-<pre tabindex="0" aria-label="Example of postern.yaml"><code>${escapeHtml(exampleConfig(name))}</code></pre>
+<p>Start the gateway again with a route:</p>
+<pre tabindex="0" aria-label="Command with a route"><code>${escapeHtml(exampleCommand(name))}</code></pre>
 <p>Then see what the gateway would do with a connection:</p>
 <pre tabindex="0" aria-label="Command"><code>deno task postern explain ${shown}</code></pre>
 </main>
@@ -46,9 +46,9 @@ export function textPage(name: string): string {
   return `Postern is running.
 
 You asked for ${name}, and no route takes that name yet.
-To route a name to a service, put this into postern.yaml and start the gateway again:
+To route a name to a service, start the gateway again with a route:
 
-${exampleConfig(name)}
+${exampleCommand(name)}
 
 Then see what the gateway would do with a connection:
 
@@ -61,11 +61,7 @@ export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-function exampleConfig(name: string): string {
-  return `plugins:
-  static:
-    routes:
-      - sni: "${name}"
-        terminate: true
-        to: "127.0.0.1:3000"`;
+function exampleCommand(name: string): string {
+  const route = `{ sni: ${name}, terminate: true, to: "127.0.0.1:3000" }`;
+  return `deno task gateway --set 'plugins.static.routes=[${route}]'`;
 }

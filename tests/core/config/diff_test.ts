@@ -21,7 +21,7 @@ const BASE: GatewayConfig = {
     drainTimeoutMs: 1,
   },
   tls: { certificates: [] },
-  admin: { address: "127.0.0.1:9090", hostname: "127.0.0.1", port: 9090, token: "a" },
+  admin: { address: "127.0.0.1:9090", hostname: "127.0.0.1", port: 9090, hosts: [], token: "a" },
   log: { level: "info", format: "json" },
   plugins: [plugin("static", { a: 1, b: 2 }), plugin("db", { host: "x" }, ["{host}:5432"])],
 };

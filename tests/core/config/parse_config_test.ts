@@ -59,7 +59,7 @@ for (const text of ["", "\n", "# nothing\n", "---\n", "limits:\ntls:\nadmin: {}\
         drainTimeoutMs: 30_000,
       },
       tls: { certificates: [] },
-      admin: { address: "127.0.0.1:9090", hostname: "127.0.0.1", port: 9090 },
+      admin: { address: "127.0.0.1:9090", hostname: "127.0.0.1", port: 9090, hosts: [] },
       log: { level: "info", format: "json" },
       plugins: [],
     });
