@@ -11,18 +11,30 @@ const BATCH_MS = 20;
 /** Events that may wait. What comes while so many do is counted and dropped: a log never holds up the data path. */
 const MAX_WAITING = 5000;
 
+/** Hands over what waits in this worker, batch by batch. */
+const waitingBatches = new Map<() => void, ReturnType<typeof setTimeout>>();
+
 /** A log that hands its events to the supervisor, many at a time. */
 export function openLogBatch(from: string, level: LogLevel, supervisor: Rpc<LogBatchMethods>): Log {
   let waiting: LogEvent[] = [];
   let dropped = 0;
   const flush = () => {
+    waitingBatches.delete(flush);
     supervisor.notify("log", waiting, dropped);
     waiting = [];
     dropped = 0;
   };
   return createLog(from, level, (event) => {
-    if (waiting.length === 0) setTimeout(flush, BATCH_MS);
+    if (waiting.length === 0) waitingBatches.set(flush, setTimeout(flush, BATCH_MS));
     if (waiting.length < MAX_WAITING) waiting.push(event);
     else dropped++;
   });
+}
+
+/** Hands over at once what every log of this worker still holds: what a worker says last is said before it ends. */
+export function flushLogBatches(): void {
+  for (const [flush, timer] of waitingBatches) {
+    clearTimeout(timer);
+    flush();
+  }
 }

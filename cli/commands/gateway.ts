@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { GatewayConfig } from "../../core/config/config.ts";
 import { messageOf } from "../../core/errors.ts";
 import { LOG_LEVELS } from "../../core/log.ts";
+import { giveUpPermissions } from "../../core/supervisor/give_up.ts";
 import { LogWriter } from "../../core/supervisor/log_writer.ts";
 import { type Prepared, Supervisor } from "../../core/supervisor/supervisor.ts";
 import { ensureDevelopmentCertificates } from "../../core/tls/dev_ca.ts";
@@ -52,6 +53,8 @@ async function run(options: GatewayOptions): Promise<void> {
   const hints = file === undefined ? await prepareDevelopment(prepared.config) : [];
   const writer = new LogWriter(prepared.config.log.format, Deno.stdout);
   const supervisor = await Supervisor.start(prepared, { threads: options.threads, writer });
+  const givenUp = await giveUpPermissions(prepared.plugins);
+  supervisor.log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
   await Deno.stdout.write(new TextEncoder().encode(describeGateway(supervisor, configName(file), hints)));
   const drained = await serve(supervisor, () => prepareOptions(withLog, file), file);
   if (!drained) throw new CommandError("", EXIT.interrupted);

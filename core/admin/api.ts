@@ -92,7 +92,7 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
   });
   app.get("/metrics", async (c) => {
     const [{ planes, plugins }, status] = await ask(Promise.all([gateway.metrics(), gateway.status()]));
-    const { contentType, body } = await renderMetrics({ planes, plugins, own: gate.samples(), status });
+    const { contentType, body } = renderMetrics({ planes, plugins, own: gate.samples(), status });
     return c.body(body, 200, { "content-type": contentType });
   });
   app.get("/api/v1/status", async (c) => json(c, await ask(gateway.status())));

@@ -1,7 +1,7 @@
 /// <reference lib="deno.worker" />
 import type { AdminMethods } from "../data_plane/snapshot.ts";
 import { messageOf } from "../errors.ts";
-import { type LogBatchMethods, openLogBatch } from "../log_batch.ts";
+import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
 import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
 import type { AdminSettings } from "./contract.ts";
 import { type AdminServer, startAdmin } from "./server.ts";
@@ -27,6 +27,7 @@ const supervisor: Rpc<AdminMethods & LogBatchMethods> = openRpc(self as unknown 
     const stopping = server;
     server = undefined;
     await stopping?.stop();
+    flushLogBatches();
   },
   ping() {},
 });

@@ -11,7 +11,7 @@ import type {
   Protocol,
   Terminate,
 } from "../plugin/contract.ts";
-import type { PluginHandle, SignalScope } from "../plugin/host.ts";
+import type { PluginHandle, RouteScope } from "../plugin/host.ts";
 import { TlsFault } from "../tls/terminate.ts";
 import type { DataPlane, Listener } from "./data_plane.ts";
 import type { Watched } from "./idle_watch.ts";
@@ -69,8 +69,9 @@ class Refusal extends Error {
 }
 
 /** One connection on the one path: preface → route → (terminate TLS) → dial → relay → closed. */
-export class Connection implements SignalScope, Watched {
+export class Connection implements RouteScope, Watched {
   readonly id: string;
+  onEnd: (() => void) | undefined = undefined;
   readonly sent: ByteCount = { bytes: 0 };
   readonly received: ByteCount = { bytes: 0 };
   readonly #plane: DataPlane;
@@ -112,6 +113,7 @@ export class Connection implements SignalScope, Watched {
     closeQuietly(this.#upstream);
     this.#attempt?.expire();
     this.#controller?.abort();
+    this.onEnd?.();
   }
 
   /** Its time is over: the client has not said in time what it wants, or not finished its handshake. */

@@ -1,6 +1,6 @@
 import { GatewayError } from "../errors.ts";
 import type { ConnectionInfo, Decision } from "../plugin/contract.ts";
-import type { PluginHandle, SignalScope } from "../plugin/host.ts";
+import type { PluginHandle, RouteScope } from "../plugin/host.ts";
 import { Deadlines } from "./deadlines.ts";
 import { isDecision } from "./decision.ts";
 
@@ -36,7 +36,7 @@ export class Router {
    * @throws {PluginFault} A plugin that might have taken the connection does not work. Nobody else is asked:
    * whoever comes behind it may want less from the client.
    */
-  async route(connection: ConnectionInfo, scope: SignalScope): Promise<Routed | undefined> {
+  async route(connection: ConnectionInfo, scope: RouteScope): Promise<Routed | undefined> {
     for (const plugin of this.#plugins) {
       if (!plugin.mayTake(connection)) continue;
       const decision = await this.ask(plugin, connection, scope);
@@ -53,11 +53,11 @@ export class Router {
   async ask(
     plugin: PluginHandle,
     connection: ConnectionInfo,
-    scope: SignalScope,
+    scope: RouteScope,
   ): Promise<Decision | undefined> {
     try {
       let answer = plugin.route(connection, scope);
-      if (answer instanceof Promise) answer = await this.#inTime(answer, plugin, scope.signal);
+      if (answer instanceof Promise) answer = await this.#inTime(answer, plugin, connection, scope);
       if (answer === undefined || isDecision(answer)) return answer;
     } catch (error) {
       throw new PluginFault(plugin, error);
@@ -69,17 +69,27 @@ export class Router {
     for (const deadlines of this.#deadlines.values()) deadlines.close();
   }
 
-  #inTime(answer: Promise<unknown>, plugin: PluginHandle, signal: AbortSignal): Promise<unknown> {
+  #inTime(
+    answer: Promise<unknown>,
+    plugin: PluginHandle,
+    connection: ConnectionInfo,
+    scope: RouteScope,
+  ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const deadlines = this.#deadlinesOf(plugin.routeTimeoutMs);
-      const waiting: Waiting = { fail: reject };
-      const left = () => reject(signal.reason);
       const settle = () => {
         deadlines.delete(waiting);
-        signal.removeEventListener("abort", left);
+        scope.onEnd = undefined;
+      };
+      const waiting: Waiting = {
+        fail(error) {
+          settle();
+          plugin.cancel?.(connection);
+          reject(error);
+        },
       };
       deadlines.add(waiting);
-      signal.addEventListener("abort", left, { once: true });
+      scope.onEnd = () => waiting.fail(new GatewayError("plugin-failed", "The connection has ended"));
       answer.finally(settle).then(resolve, reject);
     });
   }

@@ -1,5 +1,5 @@
 /// <reference lib="deno.worker" />
-import { type LogBatchMethods, openLogBatch } from "../log_batch.ts";
+import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
 import { InlineHandle, RemoteHandle } from "../plugin/host.ts";
 import { type PluginReport, RunningPlugin } from "../plugin/running.ts";
 import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
@@ -52,6 +52,7 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
       await plane?.close();
       for (const running of inline.values()) await running[Symbol.asyncDispose]();
       for (const handle of remote.values()) handle.disconnect();
+      flushLogBatches();
     },
     ping: () => {},
   } satisfies PlaneMethods,

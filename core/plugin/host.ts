@@ -23,6 +23,8 @@ export interface PluginHandle {
   mayTake(connection: ConnectionInfo): boolean;
   /** `undefined`: not this plugin's. Throws or rejects when the plugin does not work. */
   route(connection: ConnectionInfo, scope: SignalScope): unknown;
+  /** Nobody waits for the answer about this connection any more. */
+  readonly cancel?: (connection: ConnectionInfo) => void;
   readonly handle?:
     | ((stream: ByteStream, connection: ConnectionInfo, scope: SignalScope) => Promise<void>)
     | undefined;
@@ -33,6 +35,29 @@ export interface PluginHandle {
 /** Something with a signal that is made when somebody first asks for it. */
 export interface SignalScope {
   readonly signal: AbortSignal;
+}
+
+/** A connection, as long as a plugin decides about it. */
+export interface RouteScope extends SignalScope {
+  /** Called when the connection ends. One slot: an event target for each question costs more than asking it. */
+  onEnd: (() => void) | undefined;
+}
+
+/** A signal that is made when somebody first asks for it, and hardly anybody does. */
+export class LazySignal implements SignalScope {
+  #controller: AbortController | undefined;
+  #aborted = false;
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#aborted) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#aborted = true;
+    this.#controller?.abort();
+  }
 }
 
 function nameFilter(names: readonly string[] | undefined): (connection: ConnectionInfo) => boolean {
@@ -143,16 +168,13 @@ export class RemoteHandle implements PluginHandle {
     this.#rpc = this.#port = undefined;
   }
 
-  async route(connection: ConnectionInfo, scope: SignalScope): Promise<unknown> {
-    const rpc = this.#rpc;
-    if (rpc === undefined) throw new GatewayError("plugin-failed", `Plugin "${this.name}" is down`);
-    const cancel = () => rpc.notify("cancel", connection.id);
-    scope.signal.addEventListener("abort", cancel, { once: true });
-    try {
-      return await rpc.call("route", connection);
-    } finally {
-      scope.signal.removeEventListener("abort", cancel);
-    }
+  route(connection: ConnectionInfo): Promise<unknown> {
+    if (this.#rpc === undefined) throw new GatewayError("plugin-failed", `Plugin "${this.name}" is down`);
+    return this.#rpc.call("route", connection);
+  }
+
+  cancel(connection: ConnectionInfo): void {
+    this.#rpc?.notify("cancel", connection.id);
   }
 
   readonly dialed = (event: DialEvent): void => {

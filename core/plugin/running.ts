@@ -76,11 +76,7 @@ export class RunningPlugin {
       timeoutMs,
       async () => await this.#definition.start(config, context),
     );
-    try {
-      await old[Symbol.asyncDispose]?.();
-    } catch (error) { // the new one is at work all the same
-      this.#log.error("plugin_dispose_failed", { plugin: this.#name, reason: messageOf(error) });
-    }
+    await this.#dispose(old);
   }
 
   async report(): Promise<PluginReport> {
@@ -93,7 +89,16 @@ export class RunningPlugin {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#plugin[Symbol.asyncDispose]?.();
+    await this.#dispose(this.#plugin);
+  }
+
+  /** A plugin that cannot end in order keeps nobody else from it. */
+  async #dispose(plugin: Plugin): Promise<void> {
+    try {
+      await plugin[Symbol.asyncDispose]?.();
+    } catch (error) {
+      this.#log.error("plugin_dispose_failed", { plugin: this.#name, reason: messageOf(error) });
+    }
   }
 }
 

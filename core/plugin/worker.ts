@@ -1,9 +1,9 @@
 /// <reference lib="deno.worker" />
-import { type LogBatchMethods, openLogBatch } from "../log_batch.ts";
+import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
 import type { LogLevel } from "../log.ts";
 import { type MessageChannelEnd, type Methods, openRpc, type Rpc } from "../rpc.ts";
 import { sealCode } from "../seal.ts";
-import type { PluginHooks, PluginMethods } from "./host.ts";
+import { LazySignal, type PluginHooks, type PluginMethods } from "./host.ts";
 import { type PluginReport, RunningPlugin } from "./running.ts";
 
 /** What the supervisor asks of an isolated plugin's worker. */
@@ -36,7 +36,10 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
     connect: (port) => void openRpc(port as MessageChannelEnd, forDataPlane()),
     reload: (config) => started().reload(config),
     report: () => started().report(),
-    stop: () => started()[Symbol.asyncDispose](),
+    async stop() {
+      await running?.[Symbol.asyncDispose]();
+      flushLogBatches();
+    },
     ping: () => {},
   } satisfies PluginWorkerMethods,
 );
@@ -49,13 +52,13 @@ function started(): RunningPlugin {
 }
 
 function forDataPlane(): PluginMethods {
-  const asked = new Map<string, AbortController>();
+  const asked = new Map<string, LazySignal>();
   return {
     async route(connection) {
-      const controller = new AbortController();
-      asked.set(connection.id, controller);
+      const scope = new LazySignal();
+      asked.set(connection.id, scope);
       try {
-        return await started().plugin.route(connection, controller);
+        return await started().plugin.route(connection, scope);
       } finally {
         asked.delete(connection.id);
       }

@@ -35,7 +35,7 @@ export class LogWriter {
       this.#dropped++;
       return;
     }
-    this.#waiting.push(this.#format(event));
+    this.#waiting.push(this.#line(event));
     this.#writing ??= this.#writeAll();
   }
 
@@ -51,6 +51,15 @@ export class LogWriter {
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, FLUSH_MS));
     await Promise.race([this.#writing, late]);
     clearTimeout(timer);
+  }
+
+  /** Fields come from workers, and might be no plain data after all. */
+  #line(event: LogEvent): string {
+    try {
+      return this.#format(event);
+    } catch {
+      return this.#format({ ...event, fields: { unprintable: true } });
+    }
   }
 
   async #writeAll(): Promise<void> {
@@ -79,7 +88,8 @@ export class LogWriter {
 }
 
 function formatJson({ time, level, from, event, fields }: LogEvent): string {
-  return JSON.stringify({ time: new Date(time).toISOString(), level, from, event, ...fields }) + "\n";
+  const head = { time: new Date(time).toISOString(), level, from, event };
+  return JSON.stringify({ ...head, ...fields, ...head }) + "\n"; // no field passes for one of these
 }
 
 function formatPretty(colors: boolean): (event: LogEvent) => string {
@@ -91,7 +101,7 @@ function formatPretty(colors: boolean): (event: LogEvent) => string {
     align: false,
   });
   return ({ time, level, from, event, fields }) => {
-    const text = [event, ...Object.entries(fields).flatMap(formatField)].join(" ");
+    const text = [plain(event), ...Object.entries(fields).flatMap(formatField)].join(" ");
     return format({
       category: [from],
       level: level === "warn" ? "warning" : level,
@@ -103,12 +113,14 @@ function formatPretty(colors: boolean): (event: LogEvent) => string {
   };
 }
 
-/** `key=value`; what a stranger may have written is quoted, and cannot break the line or steer a terminal. */
 function formatField([key, value]: [string, LogEvent["fields"][string]]): string[] {
-  if (value === undefined) return [];
-  if (typeof value !== "string" || /^[\w.:/@*+[\]-]+$/.test(value)) return [`${key}=${value}`];
-  const quoted = JSON.stringify(value).replaceAll(/[\x7f-\x9f\u2028\u2029]/g, (character) => {
+  return value === undefined ? [] : [`${plain(key)}=${plain(String(value))}`];
+}
+
+/** What a stranger may have written is quoted, and cannot break the line or steer a terminal. */
+function plain(text: string): string {
+  if (/^[\w.:/@*+[\]-]+$/.test(text)) return text;
+  return JSON.stringify(text).replaceAll(/[\x7f-\x9f\u2028\u2029]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
-  return [`${key}=${quoted}`];
 }

@@ -377,8 +377,9 @@ export class Supervisor {
     this.#draining = true;
     const { drainTimeoutMs } = this.config.limits;
     this.log.info("draining", { connections: this.limits.open, drainTimeoutMs });
-    const drained = await within(drainTimeoutMs, Promise.all(this.planes.map(drainPlane)));
-    if (!drained) this.log.warn("drain_timeout", { connections: this.limits.open });
+    const empty = await within(drainTimeoutMs, Promise.all(this.planes.map(drainPlane)));
+    const drained = empty && this.#stopping === undefined; // a stop in between has closed what was left
+    if (!empty) this.log.warn("drain_timeout", { connections: this.limits.open });
     await this.stop();
     return drained;
   }

@@ -83,12 +83,19 @@ export class StaticPlugin implements Plugin {
   }
 
   metrics(): MetricSample[] {
-    return this.#pool.all().flatMap(({ name, healthy, connections }) => [
+    return this.#pool.all().flatMap(({ name, healthy, connections, failures }) => [
       {
         ...gauge("static_target_healthy", "0 while a target fails its health checks.", name, healthy ? 1 : 0),
         merge: "min", // unhealthy for one data plane is worth knowing
       },
       gauge("static_target_connections", "Open connections to a target.", name, connections),
+      {
+        name: "static_target_failures_total",
+        help: "Attempts to connect to a target that failed.",
+        type: "counter",
+        labels: { target: name },
+        value: failures,
+      },
     ]);
   }
 

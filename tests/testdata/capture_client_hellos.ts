@@ -18,12 +18,18 @@ interface Client {
   readonly isPostgres?: boolean;
 }
 
-function program(name: string, command: string, args: (port: number) => string[], isPostgres = false): Client {
+function program(
+  name: string,
+  command: string,
+  args: (port: number) => string[],
+  isPostgres = false,
+): Client {
   return {
     name,
     isPostgres,
     start: (port, signal) =>
-      new Deno.Command(command, { args: args(port), stdin: "null", stdout: "null", stderr: "null", signal }).output(),
+      new Deno.Command(command, { args: args(port), stdin: "null", stdout: "null", stderr: "null", signal })
+        .output(),
   };
 }
 

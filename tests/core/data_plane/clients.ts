@@ -1,8 +1,17 @@
+import assert from "node:assert/strict";
 import { writeAll } from "../../../core/byte_stream.ts";
 import { type CertificateMaterial, parseCertificate } from "../../../core/tls/certificates.ts";
 import { createAuthority, type TestAuthority } from "../../support/certificates.ts";
 import { readToEnd } from "../../support/echo.ts";
 import type { TestPlane } from "../../support/plane.ts";
+import { helloMessage, inRecords, SSL_REQUEST } from "./preface/samples.ts";
+
+/** A ClientHello without a server name. */
+export const NO_NAME_HELLO: Uint8Array = inRecords(helloMessage({ extensions: [] }));
+export const HTTP = "GET / HTTP/1.1\r\nHost: app.example.com\r\n\r\n";
+/** Fatal alerts, as records. */
+export const UNRECOGNIZED_NAME: readonly number[] = [21, 3, 3, 0, 2, 2, 112];
+export const INTERNAL_ERROR: readonly number[] = [21, 3, 3, 0, 2, 2, 80];
 
 /** The certificate of a gateway under test, and who trusts it. */
 export interface TestCertificate {
@@ -59,4 +68,12 @@ export async function readExactly(
     at += n;
   }
   return all;
+}
+
+/** A PostgreSQL client of the gateway that was told to begin with TLS. */
+export async function connectPostgres(gateway: TestPlane): Promise<Deno.TcpConn> {
+  const client = await gateway.connect();
+  await writeAll(client, SSL_REQUEST);
+  assert.deepEqual([...await readExactly(client, 1)], [..."S"].map((s) => s.charCodeAt(0)));
+  return client;
 }

@@ -1,82 +1,21 @@
 import assert from "node:assert/strict";
-import { connect as connectNode } from "node:net";
-import { connect as connectNodeTls } from "node:tls";
 import { writeAll } from "../../../core/byte_stream.ts";
-import type {
-  ClosedEvent,
-  ConnectionInfo,
-  Decision,
-  DialEvent,
-  Forward,
-  Plugin,
-  Terminate,
-} from "../../../core/plugin/contract.ts";
-import { createAuthority } from "../../support/certificates.ts";
-import {
-  readToEnd,
-  serveTcp,
-  startEcho,
-  startReset,
-  startSilent,
-  type TestServer,
-} from "../../support/echo.ts";
+import type { Forward, Plugin } from "../../../core/plugin/contract.ts";
+import { readToEnd, serveTcp, startEcho, startReset, startSilent } from "../../support/echo.ts";
 import { forwardAll, TestPlane } from "../../support/plane.ts";
 import { until } from "../../support/until.ts";
-import { ask, askText, connectTls, readExactly, testCertificate } from "./clients.ts";
 import {
-  bytes,
-  HELLO,
-  helloMessage,
-  inRecords,
-  PROXY_V1,
-  proxyV2,
-  SSL_REQUEST,
-  STARTUP,
-  V2_IPV4_BLOCK,
-} from "./preface/samples.ts";
-
-const NO_NAME_HELLO = inRecords(helloMessage({ extensions: [] }));
-const HTTP = "GET / HTTP/1.1\r\nHost: app.example.com\r\n\r\n";
-const UNRECOGNIZED_NAME = [21, 3, 3, 0, 2, 2, 112], INTERNAL_ERROR = [21, 3, 3, 0, 2, 2, 80];
-
-/** A plugin that answers as given, and writes down what it is told. */
-function recording(answer: (connection: ConnectionInfo) => Decision | undefined, more: Partial<Plugin> = {}) {
-  const asked: ConnectionInfo[] = [];
-  const dialed: DialEvent[] = [];
-  const closed: ClosedEvent[] = [];
-  const plugin: Plugin = {
-    route(connection) {
-      asked.push(connection);
-      return answer(connection);
-    },
-    dialed: (event) => void dialed.push(event),
-    closed: (event) => void closed.push(event),
-    ...more,
-  };
-  return { plugin, asked, dialed, closed };
-}
-
-/** Writes down all that each connection sends, up to its FIN. */
-function recordingServer(): TestServer & { readonly seen: readonly Uint8Array[] } {
-  const seen: Uint8Array[] = [];
-  const server = serveTcp(async (conn) => void seen.push(await readToEnd(conn)));
-  return Object.create(server, Object.getOwnPropertyDescriptors({ seen }));
-}
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
-}
-
-function empty(gateway: TestPlane): Promise<unknown> {
-  return until(() => gateway.plane.size === 0, { what: "the gateway to be empty" });
-}
-
-function loggedResults(gateway: TestPlane, event: string): unknown[] {
-  return gateway.events.filter((one) => one.event === event).map(({ fields }) => fields.result);
-}
+  ask,
+  askText,
+  connectPostgres,
+  HTTP,
+  INTERNAL_ERROR,
+  NO_NAME_HELLO,
+  readExactly,
+  UNRECOGNIZED_NAME,
+} from "./clients.ts";
+import { bytes, HELLO, PROXY_V1, proxyV2, SSL_REQUEST, STARTUP, V2_IPV4_BLOCK } from "./preface/samples.ts";
+import { empty, freePort, loggedResults, recording, recordingServer } from "./recording.ts";
 
 // --- What a plugin is told
 
@@ -216,13 +155,6 @@ for (const { name, forward, header, expected } of FORWARDED) {
   });
 }
 
-async function connectPostgres(gateway: TestPlane): Promise<Deno.TcpConn> {
-  const client = await gateway.connect();
-  await writeAll(client, SSL_REQUEST);
-  assert.deepEqual([...await readExactly(client, 1)], [..."S"].map((s) => s.charCodeAt(0)));
-  return client;
-}
-
 for (const proxyProtocol of ["off", "v1"] as const) {
   Deno.test(`PostgreSQL's TLS is passed through behind an SSLRequest of our own, PROXY header ${proxyProtocol}`, async () => {
     const seen: Uint8Array[] = [];
@@ -309,16 +241,17 @@ Deno.test("a client waits for a few targets and no more", async () => {
   assert.equal(dialed.length, 4);
 });
 
-const REFUSED_CLIENTS: readonly { name: string; opening: Uint8Array; answer: RegExp | number[] }[] = [
-  { name: "TLS", opening: HELLO, answer: INTERNAL_ERROR },
-  { name: "HTTP", opening: bytes(HTTP), answer: /^HTTP\/1\.1 502 Bad Gateway\r\n/ },
-  { name: "PostgreSQL without TLS", opening: STARTUP, answer: /^E[^]*C08006/ },
-  { name: "SSH", opening: bytes("SSH-2.0-x\r\n"), answer: /^The service cannot be reached\r\n$/ },
-];
+const REFUSED_CLIENTS: readonly { name: string; opening: Uint8Array; answer: RegExp | readonly number[] }[] =
+  [
+    { name: "TLS", opening: HELLO, answer: INTERNAL_ERROR },
+    { name: "HTTP", opening: bytes(HTTP), answer: /^HTTP\/1\.1 502 Bad Gateway\r\n/ },
+    { name: "PostgreSQL without TLS", opening: STARTUP, answer: /^E[^]*C08006/ },
+    { name: "SSH", opening: bytes("SSH-2.0-x\r\n"), answer: /^The service cannot be reached\r\n$/ },
+  ];
 
-function check(answer: Uint8Array, expected: RegExp | number[]): void {
-  if (Array.isArray(expected)) assert.deepEqual([...answer], expected);
-  else assert.match(new TextDecoder().decode(answer), expected);
+function check(answer: Uint8Array, expected: RegExp | readonly number[]): void {
+  if (expected instanceof RegExp) assert.match(new TextDecoder().decode(answer), expected);
+  else assert.deepEqual([...answer], expected);
 }
 
 for (const { name, opening, answer } of REFUSED_CLIENTS) {
@@ -374,35 +307,39 @@ Deno.test("an upstream that resets at once ends the client's connection", async 
 
 // --- Nobody takes it, or who might have does not work
 
-const UNROUTED: readonly { name: string; opening: Uint8Array; answer: RegExp | number[]; reason: string }[] =
-  [
-    { name: "TLS", opening: HELLO, answer: UNRECOGNIZED_NAME, reason: "unknown_name" },
-    {
-      name: "TLS without a name",
-      opening: NO_NAME_HELLO,
-      answer: UNRECOGNIZED_NAME,
-      reason: "no_server_name",
-    },
-    {
-      name: "PostgreSQL without TLS",
-      opening: STARTUP,
-      answer: /C28000\0M[^\0]*sslmode=require/,
-      reason: "no_server_name",
-    },
-    { name: "HTTP", opening: bytes(HTTP), answer: /^HTTP\/1\.1 404 /, reason: "no_route" },
-    {
-      name: "SSH",
-      opening: bytes("SSH-2.0-x\r\n"),
-      answer: /^No service here [^\n]*\r\n$/,
-      reason: "no_route",
-    },
-    {
-      name: "something else",
-      opening: bytes(1, 2, 3),
-      answer: /^No service here [^\n]*\r\n$/,
-      reason: "no_route",
-    },
-  ];
+const UNROUTED: readonly {
+  name: string;
+  opening: Uint8Array;
+  answer: RegExp | readonly number[];
+  reason: string;
+}[] = [
+  { name: "TLS", opening: HELLO, answer: UNRECOGNIZED_NAME, reason: "unknown_name" },
+  {
+    name: "TLS without a name",
+    opening: NO_NAME_HELLO,
+    answer: UNRECOGNIZED_NAME,
+    reason: "no_server_name",
+  },
+  {
+    name: "PostgreSQL without TLS",
+    opening: STARTUP,
+    answer: /C28000\0M[^\0]*sslmode=require/,
+    reason: "no_server_name",
+  },
+  { name: "HTTP", opening: bytes(HTTP), answer: /^HTTP\/1\.1 404 /, reason: "no_route" },
+  {
+    name: "SSH",
+    opening: bytes("SSH-2.0-x\r\n"),
+    answer: /^No service here [^\n]*\r\n$/,
+    reason: "no_route",
+  },
+  {
+    name: "something else",
+    opening: bytes(1, 2, 3),
+    answer: /^No service here [^\n]*\r\n$/,
+    reason: "no_route",
+  },
+];
 
 for (const { name, opening, answer, reason } of UNROUTED) {
   Deno.test(`${name} that no plugin takes is refused as ${reason}, in its own protocol`, async () => {
@@ -565,380 +502,4 @@ Deno.test("a plugin that fails while it handles a stream is logged, and the conn
 Deno.test("a plugin that answers handle and cannot is refused", async () => {
   await using gateway = new TestPlane({ plugins: [{ route: () => ({ kind: "handle" }) }] });
   assert.match(await askText(gateway, HTTP), /^HTTP\/1\.1 501 /);
-});
-
-// --- Terminating TLS
-
-/** A gateway with a certificate for `app.example.com`, whose plugin answers as given. */
-async function terminating(answer: (connection: ConnectionInfo) => Decision | undefined, options = {}) {
-  const { material } = await testCertificate();
-  const recorded = recording(answer);
-  const gateway = new TestPlane({ plugins: [recorded.plugin], certificates: [material], ...options });
-  return { ...recorded, gateway, [Symbol.asyncDispose]: () => gateway[Symbol.asyncDispose]() };
-}
-
-function thenForward(to: string): () => Terminate {
-  return () => ({ kind: "terminate", then: { kind: "forward", to } });
-}
-
-Deno.test("terminate, then forward: the upstream gets what was inside the TLS", async () => {
-  await using upstream = serveTcp(async (conn) => {
-    const request = await readToEnd(conn);
-    await writeAll(conn, request.toReversed());
-  });
-  await using behind = await terminating(thenForward(upstream.target));
-  using client = await connectTls(behind.gateway);
-  await writeAll(client, bytes("abcdef"));
-  await client.closeWrite();
-  assert.deepEqual(await readToEnd(client), bytes("fedcba"));
-  await empty(behind.gateway);
-  assert.equal(behind.asked.length, 1);
-  assert.deepEqual(behind.closed.map(({ result, bytesIn, bytesOut }) => [result, bytesIn, bytesOut]), [[
-    "ok",
-    6,
-    6,
-  ]]);
-});
-
-Deno.test("terminate alone: the same plugin is asked again, with what the handshake has shown", async () => {
-  await using echo = startEcho();
-  await using behind = await terminating(({ terminated }) =>
-    terminated ? { kind: "forward", to: echo.target } : { kind: "terminate", minVersion: "TLSv1.3" }
-  );
-  using client = await connectTls(behind.gateway);
-  await writeAll(client, bytes("ping"));
-  assert.deepEqual(await readExactly(client, 4), bytes("ping"));
-  const [first, second] = behind.asked;
-  assert.deepEqual(second, { ...first, terminated: { version: "TLSv1.3" } });
-  assert.equal(behind.gateway.counted("connections_active"), 1);
-});
-
-Deno.test("PostgreSQL behind terminated TLS is plain for the upstream", async () => {
-  await using upstream = recordingServer();
-  await using behind = await terminating(thenForward(upstream.target));
-  using client = await connectTls(behind.gateway, await connectPostgres(behind.gateway));
-  await writeAll(client, STARTUP);
-  await client.closeWrite();
-  await readToEnd(client);
-  await empty(behind.gateway);
-  assert.deepEqual(upstream.seen, [STARTUP]);
-});
-
-const INNER: readonly { name: string; decision: () => Decision; answer: RegExp }[] = [
-  {
-    name: "a target that refuses",
-    decision: () => thenForward(`127.0.0.1:${freePort()}`)(),
-    answer: /^HTTP\/1\.1 502 /,
-  },
-  {
-    name: "a plugin's timeout",
-    decision: () => ({ kind: "terminate", then: { kind: "reject", reason: "timeout" } }),
-    answer: /^HTTP\/1\.1 504 /,
-  },
-  {
-    name: "forbidden",
-    decision: () => ({ kind: "terminate", then: { kind: "reject", reason: "forbidden" } }),
-    answer: /^HTTP\/1\.1 403 /,
-  },
-];
-
-for (const { name, decision, answer } of INNER) {
-  Deno.test(`${name} behind terminated TLS is told in HTTP within it`, async () => {
-    await using behind = await terminating(decision);
-    using client = await connectTls(behind.gateway);
-    await writeAll(client, bytes(HTTP));
-    assert.match(new TextDecoder().decode(await readToEnd(client)), answer);
-  });
-}
-
-Deno.test("PostgreSQL behind terminated TLS is refused by an error packet within it", async () => {
-  await using behind = await terminating(thenForward(`127.0.0.1:${freePort()}`));
-  using client = await connectTls(behind.gateway, await connectPostgres(behind.gateway));
-  assert.match(new TextDecoder().decode(await readToEnd(client)), /^E[^]*C08006/);
-});
-
-Deno.test("a plugin that takes the connection no more behind the handshake has forbidden it", async () => {
-  await using behind = await terminating(({ terminated }) => terminated ? undefined : { kind: "terminate" });
-  using client = await connectTls(behind.gateway);
-  await writeAll(client, bytes(HTTP));
-  assert.match(new TextDecoder().decode(await readToEnd(client)), /^HTTP\/1\.1 403 /);
-  client.close();
-  await empty(behind.gateway);
-  assert.equal(behind.closed.length, 1);
-});
-
-Deno.test("a plugin that answers terminate for ever is refused", async () => {
-  await using behind = await terminating(() => ({ kind: "terminate" }));
-  using client = await connectTls(behind.gateway);
-  await writeAll(client, bytes(HTTP));
-  assert.match(new TextDecoder().decode(await readToEnd(client)), /^HTTP\/1\.1 501 /);
-});
-
-for (const leave of ["stays silent", "leaves", "resets"] as const) {
-  Deno.test(`a client that is refused within its TLS and ${leave} does no harm`, async () => {
-    await using behind = await terminating(thenForward(`127.0.0.1:${freePort()}`));
-    const { gateway } = behind;
-    const conn = leave === "resets" ? await relayedByNode(gateway.port) : undefined;
-    using client = await connectTls(gateway, conn?.near ?? await gateway.connect());
-    await until(() => gateway.counted("rejected_total", { reason: "connect_failed" }) === 1, {
-      what: "the refusal",
-    });
-    if (leave === "leaves") client.close();
-    conn?.reset();
-    await empty(gateway);
-    assert.deepEqual(behind.closed.map(({ result }) => result), ["connect_failed"]);
-    conn?.close();
-    // The gateway is still there for others.
-    assert.deepEqual([...await ask(gateway, HELLO)], UNRECOGNIZED_NAME);
-  });
-}
-
-/** A connection to `port` by way of a node socket, which can be reset. */
-async function relayedByNode(port: number) {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const near = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-  const middle = await listener.accept();
-  listener.close();
-  const far = connectNode(port, "127.0.0.1");
-  far.on("error", () => {});
-  far.on("data", (chunk) => void writeAll(middle, chunk).catch(() => {}));
-  (async () => {
-    const buffer = new Uint8Array(4096);
-    for (let n; (n = await middle.read(buffer)) !== null;) far.write(buffer.slice(0, n));
-  })().catch(() => {});
-  return {
-    near,
-    reset: () => far.resetAndDestroy(),
-    close() {
-      middle.close();
-    },
-  };
-}
-
-Deno.test("there is no certificate for a name that the gateway was given none for", async () => {
-  await using behind = await terminating(() => ({ kind: "terminate" }));
-  assert.deepEqual([...await ask(behind.gateway, HELLO)], UNRECOGNIZED_NAME);
-  assert.deepEqual([...await ask(behind.gateway, NO_NAME_HELLO)], UNRECOGNIZED_NAME);
-  assert.equal(behind.gateway.counted("rejected_total", { reason: "unknown_name" }), 1);
-  assert.equal(behind.gateway.counted("rejected_total", { reason: "no_server_name" }), 1);
-});
-
-Deno.test("what has no TLS cannot be terminated", async () => {
-  await using behind = await terminating(() => ({ kind: "terminate" }));
-  assert.match(await askText(behind.gateway, HTTP), /^HTTP\/1\.1 501 /);
-});
-
-for (
-  const { name, version, issued, told, result } of [
-    {
-      name: "no certificate",
-      version: "TLSv1.3",
-      issued: false,
-      told: "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED",
-      result: "tls_no_certificate",
-    },
-    {
-      name: "a certificate of another CA",
-      version: "TLSv1.2",
-      issued: true,
-      told: "ALERT_UNKNOWN_CA",
-      result: "tls_bad_certificate",
-    },
-    {
-      name: "a certificate of another CA",
-      version: "TLSv1.3",
-      issued: true,
-      told: "HTTP/1.1 403 ",
-      result: "tls_bad_certificate",
-    },
-  ] as const
-) {
-  Deno.test(`a client with ${name} (${version}) is told so, is counted as ${result}, and reaches nothing`, async () => {
-    const { authority } = await testCertificate();
-    await using upstream = recordingServer();
-    await using behind = await terminating(() => ({
-      ...thenForward(upstream.target)(),
-      clientCertificate: { mode: "require", ca: authority.certificate },
-    }));
-    const stranger = issued ? await (await createAuthority()).issue({ usage: "client" }) : undefined;
-    const heard = await new Promise<string>((resolve) => {
-      const socket = connectNodeTls({
-        port: behind.gateway.port,
-        host: "127.0.0.1",
-        servername: "app.example.com",
-        ca: authority.certificate,
-        maxVersion: version,
-        ...(stranger && { cert: stranger.certificate, key: stranger.key }),
-      }, () => socket.write(HTTP));
-      let text = "";
-      socket.on("data", (chunk: Uint8Array) => text += new TextDecoder().decode(chunk));
-      socket.on("error", (error: Error & { code?: string }) => text += error.code ?? error.message);
-      socket.on("close", () => resolve(text));
-      socket.on("end", () => socket.end());
-    });
-    assert.ok(heard.includes(told), heard);
-    await empty(behind.gateway);
-    assert.equal(upstream.accepted, 0);
-    assert.deepEqual(behind.closed.map((event) => event.result), [result]);
-    assert.equal(behind.gateway.counted("rejected_total", { reason: result }), 1);
-    assert.deepEqual(loggedResults(behind.gateway, "connection_refused"), [result]);
-  });
-}
-
-Deno.test("a CA that is no CA is the plugin's fault: the client gets an alert, and nobody gets in", async () => {
-  const clientCertificate = { mode: "require" as const, ca: "not a certificate" };
-  await using behind = await terminating(() => ({ kind: "terminate", clientCertificate }));
-  const hello = inRecords(helloMessage({
-    extensions: [Uint8Array.fromHex("0000001400120000" + "0f" + bytes("app.example.com").toHex())],
-  }));
-  assert.deepEqual([...await ask(behind.gateway, hello)], INTERNAL_ERROR);
-  assert.equal(behind.gateway.events.filter(({ event }) => event === "plugin_fault").length, 1);
-});
-
-// --- Ending connections from outside
-
-Deno.test("closing a relayed connection by its id ends both sides of it and nothing else", async () => {
-  await using echo = startEcho();
-  const { plugin, closed } = recording(() => ({ kind: "forward", to: echo.target }));
-  await using gateway = new TestPlane({ plugins: [plugin] });
-  using doomed = await gateway.connect();
-  using spared = await gateway.connect();
-  for (const client of [doomed, spared]) {
-    await writeAll(client, bytes(HTTP));
-    await readExactly(client, HTTP.length);
-  }
-  const row = gateway.plane.rows(10).find(({ source }) => source.endsWith(`:${doomed.localAddr.port}`));
-  assert.equal(gateway.plane.closeConnection("no such id"), false);
-  assert.equal(gateway.plane.closeConnection(row?.id ?? ""), true);
-  assert.equal(await doomed.read(new Uint8Array(1)), null);
-  await until(() => echo.open === 1, { what: "the upstream's side to be closed" });
-  assert.deepEqual(closed.map(({ result }) => result), ["closed_by_admin"]);
-  await writeAll(spared, bytes("still here"));
-  assert.deepEqual(await readExactly(spared, 10), bytes("still here"));
-});
-
-Deno.test("a connection can be closed while a plugin thinks about it: the signal says so, and nothing is dialed", async () => {
-  await using echo = startEcho();
-  let signal: AbortSignal | undefined;
-  const answer = Promise.withResolvers<Decision>();
-  const dialed: DialEvent[] = [];
-  const plugin: Plugin = {
-    route(_, options) {
-      signal = options.signal;
-      return answer.promise;
-    },
-    dialed: (event) => void dialed.push(event),
-  };
-  await using gateway = new TestPlane({ plugins: [plugin] });
-  using client = await gateway.connect();
-  await writeAll(client, bytes(HTTP));
-  await until(() => signal, { what: "the plugin to be asked" });
-  gateway.plane.closeConnection(gateway.plane.rows(1)[0]?.id ?? "");
-  assert.equal(signal?.aborted, true);
-  await empty(gateway);
-  answer.resolve({ kind: "forward", to: echo.target });
-  assert.equal(await client.read(new Uint8Array(1)), null);
-  assert.deepEqual(dialed, []);
-  assert.equal(gateway.counted("rejected_total"), 0, "no refusal, and no fault of the plugin");
-});
-
-Deno.test("a connection can be closed before it has said anything", async () => {
-  await using gateway = new TestPlane({});
-  using client = await gateway.connect();
-  await until(() => gateway.plane.size === 1, { what: "the connection" });
-  const [row] = gateway.plane.rows(1);
-  assert.equal(row?.state, "preface");
-  gateway.plane.closeConnection(row?.id ?? "");
-  assert.equal(await client.read(new Uint8Array(1)), null);
-  await empty(gateway);
-  assert.equal(gateway.counted("connections_total", { plugin: "none", result: "closed_by_admin" }), 1);
-});
-
-Deno.test("draining: nothing new comes in, what is open goes on to its own end, and all who wait are told", async () => {
-  await using echo = startEcho();
-  await using gateway = new TestPlane({ plugins: [forwardAll(echo.address.port)] });
-  using client = await gateway.connect();
-  await writeAll(client, bytes(HTTP));
-  await readExactly(client, HTTP.length);
-  gateway.plane.stopAccepting();
-  let told = 0;
-  const waiting = [gateway.plane.whenEmpty(), gateway.plane.whenEmpty()].map((one) => one.then(() => told++));
-  await assert.rejects(
-    gateway.connect(),
-    (error) => error instanceof Deno.errors.ConnectionRefused || error instanceof Deno.errors.ConnectionReset,
-  );
-  await writeAll(client, bytes("more"));
-  assert.deepEqual(await readExactly(client, 4), bytes("more"));
-  assert.equal(told, 0);
-  client.close();
-  await Promise.all(waiting);
-  await gateway.plane.whenEmpty();
-});
-
-Deno.test("close() ends all at once, in whatever state, and may be called again", async () => {
-  await using echo = startEcho();
-  const { plugin, closed } = recording(({ protocol }) => ({
-    kind: "forward",
-    to: protocol === "http" ? echo.target : "127.0.0.1:1",
-  }));
-  const gateway = new TestPlane({ plugins: [plugin] });
-  const [relaying, silent, justNow] = [
-    await gateway.connect(),
-    await gateway.connect(),
-    await gateway.connect(),
-  ];
-  await writeAll(relaying, bytes(HTTP));
-  await readExactly(relaying, HTTP.length);
-  const drained = gateway.plane.whenEmpty();
-  await Promise.all([gateway.plane.close(), gateway.plane.close(), drained]);
-  await gateway.plane.close();
-  for (const client of [relaying, silent, justNow]) {
-    assert.equal(await client.read(new Uint8Array(1)).catch(() => null), null);
-    client.close();
-  }
-  assert.equal(gateway.plane.size, 0);
-  assert.deepEqual(closed.map(({ result }) => result), ["drained"]);
-});
-
-// --- Accepting
-
-Deno.test("clients that reset before they are accepted do not hold up the others", async () => {
-  await using echo = startEcho();
-  await using gateway = new TestPlane({ plugins: [forwardAll(echo.address.port)] });
-  const strangers = Array.from({ length: 100 }, () => {
-    const socket = connectNode(gateway.port, "127.0.0.1", () => socket.resetAndDestroy());
-    socket.on("error", () => {});
-    return new Promise((resolve) => socket.on("close", resolve));
-  });
-  await Promise.all(strangers);
-  const before = performance.now();
-  using client = await gateway.connect();
-  await writeAll(client, bytes(HTTP));
-  await readExactly(client, HTTP.length);
-  assert.ok(performance.now() - before < 1000, "each of them would cost 50 ms");
-  assert.deepEqual(gateway.events.filter(({ event }) => event === "accept_failed"), []);
-  client.close();
-  await empty(gateway);
-});
-
-Deno.test("accepting goes on after the system is out of file descriptors, which is logged once", async () => {
-  const listen = Deno.listen;
-  let failures = 3;
-  const stub = (options: Deno.TcpListenOptions & { transport?: "tcp" }) => {
-    const listener = listen(options);
-    const accept = listener.accept.bind(listener);
-    listener.accept = () =>
-      failures-- > 0 ? Promise.reject(new Error("Too many open files (os error 24)")) : accept();
-    return listener;
-  };
-  await using echo = startEcho();
-  Deno.listen = stub as typeof Deno.listen;
-  const gateway = new TestPlane({ plugins: [forwardAll(echo.address.port)] });
-  Deno.listen = listen;
-  await using _gateway = gateway;
-  using client = await gateway.connect();
-  await writeAll(client, bytes(HTTP));
-  await readExactly(client, HTTP.length);
-  const logged = gateway.events.filter(({ event }) => event === "accept_failed");
-  assert.deepEqual(logged.map(({ fields }) => fields.reason), ["Too many open files (os error 24)"]);
 });

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { PluginFault, Router } from "../../../core/data_plane/router.ts";
 import { GatewayError } from "../../../core/errors.ts";
 import type { ConnectionInfo, Decision } from "../../../core/plugin/contract.ts";
-import { inlineHandle, type PluginHandle, type PluginTraits } from "../../../core/plugin/host.ts";
+import {
+  inlineHandle,
+  type PluginHandle,
+  type PluginTraits,
+  type RouteScope,
+} from "../../../core/plugin/host.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const ENDPOINT = { address: "192.0.2.1", port: 4711 };
@@ -17,9 +22,20 @@ const CONNECTION: ConnectionInfo = {
 };
 const FORWARD: Decision = { kind: "forward", to: "127.0.0.1:1" };
 
-function scope(): { readonly signal: AbortSignal; end(): void } {
-  const controller = new AbortController();
-  return { signal: controller.signal, end: () => controller.abort() };
+/** A connection that can end. */
+class Scope implements RouteScope {
+  readonly #controller = new AbortController();
+  readonly signal = this.#controller.signal;
+  onEnd: (() => void) | undefined = undefined;
+
+  end(): void {
+    this.#controller.abort();
+    this.onEnd?.();
+  }
+}
+
+function scope(): Scope {
+  return new Scope();
 }
 
 /** Plugins that answer as given, in a router; `asked` says who was. */
@@ -152,9 +168,32 @@ Deno.test("when the connection ends, nobody waits for the answer and nobody else
   const ended = scope();
   const routed = router.route(CONNECTION, ended);
   ended.end();
-  await assert.rejects(routed, PluginFault);
+  await assert.rejects(routed, (error) => error instanceof PluginFault && !error.timedOut);
   assert.equal(signal?.aborted, true);
   assert.deepEqual(asked, []);
+  router.close();
+});
+
+Deno.test("a plugin whose answer nobody waits for any more is told so, once; one that has answered is not", async () => {
+  const told: string[] = [];
+  const answer = Promise.withResolvers<Decision>();
+  const plugin: PluginHandle = {
+    name: "remote",
+    routeTimeoutMs: 20,
+    mayTake: () => true,
+    route: ({ id }) => id === "answered" ? Promise.resolve(FORWARD) : answer.promise,
+    cancel: ({ id }) => void told.push(id),
+  };
+  const router = new Router();
+  const [answered, late, left] = [scope(), scope(), scope()];
+  await router.ask(plugin, { ...CONNECTION, id: "answered" }, answered);
+  const leaving = router.ask(plugin, { ...CONNECTION, id: "left" }, left);
+  left.end();
+  await assert.rejects(leaving);
+  await assert.rejects(router.ask(plugin, { ...CONNECTION, id: "late" }, late));
+  for (const one of [answered, late, left]) one.end();
+  answer.resolve(FORWARD);
+  assert.deepEqual(told, ["left", "late"]);
   router.close();
 });
 

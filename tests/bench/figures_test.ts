@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { ClientHelloParser } from "../../core/data_plane/preface/client_hello.ts";
+import { clientHello } from "./client_hello.ts";
+import { formatTable, judge, type Round } from "./report.ts";
+import { median, percentile } from "./statistics.ts";
+
+Deno.test("the bench's ClientHello is one that the gateway understands, as long as a real one", () => {
+  const hello = clientHello("echo.bench.example");
+  assert.equal(hello.length, 512);
+  const parsed = new ClientHelloParser().push(hello);
+  assert.ok(parsed.kind === "yes");
+  assert.equal(parsed.length, hello.length);
+  assert.equal(parsed.value.serverName, "echo.bench.example");
+  assert.deepEqual(parsed.value.versions, [0x0304, 0x0303]);
+});
+
+Deno.test("median() takes the middle, or the mean of the two", () => {
+  assert.equal(median([3, 1, 2]), 2);
+  assert.equal(median([4, 1, 3, 2]), 2.5);
+});
+
+Deno.test("percentile() is the nearest rank", () => {
+  const sorted = Array.from({ length: 100 }, (_, i) => i + 1);
+  assert.deepEqual([percentile(sorted, 0.5), percentile(sorted, 0.99), percentile(sorted, 1)], [50, 99, 100]);
+  assert.equal(percentile([7], 0.5), 7);
+});
+
+const rounds: Round[] = [
+  {
+    postern: { "connections/s": 60, "round trip p50": 11 },
+    haproxy: { "connections/s": 100, "round trip p50": 10 },
+  },
+  {
+    postern: { "connections/s": 35, "round trip p50": 30 },
+    haproxy: { "connections/s": 50, "round trip p50": 20 },
+  },
+  {
+    postern: { "connections/s": 80, "round trip p50": 12 },
+    haproxy: { "connections/s": 100, "round trip p50": 10 },
+  },
+];
+
+Deno.test("goals are judged by the median of the rounds' own ratios", () => {
+  const verdicts = judge(rounds).filter(({ met }) => met !== undefined);
+  assert.deepEqual(verdicts.map(({ metric, value, met }) => [metric, value, met]), [
+    ["connections/s", 0.7, true],
+    ["round trip p50", 1.2, false],
+  ]);
+});
+
+Deno.test("the table has a row a metric and the ratios behind the peers", () => {
+  const [head, row] = formatTable(rounds, ["postern", "haproxy"]).split("\n");
+  assert.match(head ?? "", /postern +haproxy +÷ haproxy +÷ best/);
+  assert.match(row ?? "", /^connections\/s \[\/s\] +60\.0 +100 +0\.70 +-$/);
+});

@@ -1,0 +1,30 @@
+/** What a figure must reach, against something measured in the same run. */
+export interface Goal {
+  readonly metric: string;
+  readonly peer: string;
+  /** Divides by the best of these peers, round by round. Absent: the figure itself counts. */
+  readonly than?: readonly string[];
+  readonly atLeast?: number;
+  readonly atMost?: number;
+  readonly note?: string;
+}
+
+const HAPROXY = ["haproxy"];
+const BETTER_OF_TWO = ["haproxy", "nginx"];
+const CORES_NOTE = "where cores allow: load generator and backend share them";
+
+export const GOALS: readonly Goal[] = [
+  { metric: "up, 1 connection", peer: "postern", than: BETTER_OF_TWO, atLeast: 1.2 },
+  { metric: "up, 8 connections", peer: "postern", than: BETTER_OF_TWO, atLeast: 1.2 },
+  { metric: "down, 1 connection", peer: "postern", than: BETTER_OF_TWO, atLeast: 1.2 },
+  { metric: "down, 8 connections", peer: "postern", than: BETTER_OF_TWO, atLeast: 1.2 },
+  { metric: "connections/s", peer: "postern", than: HAPROXY, atLeast: 0.6, note: "aim: 0.8" },
+  { metric: "round trip p50", peer: "postern", than: HAPROXY, atMost: 1.1 },
+  { metric: "round trip p99", peer: "postern", than: HAPROXY, atMost: 1.6 },
+  { metric: "up, 8 connections", peer: "postern-2", than: ["postern"], atLeast: 1.6, note: CORES_NOTE },
+  { metric: "connections/s", peer: "postern-2", than: ["postern"], atLeast: 1.6, note: CORES_NOTE },
+  { metric: "memory/idle connection", peer: "postern", atMost: 26 },
+  { metric: "process/idle connection", peer: "postern", atMost: 26, note: "with all that it takes at start" },
+  { metric: "memory/silent connection", peer: "postern", atMost: 10 },
+  { metric: "good client p99 ratio", peer: "postern", atMost: 2 },
+];

@@ -1,0 +1,41 @@
+/** `deno task bench NAME [options]`: runs a bench, prints its tables, and writes its figures to `results/`. */
+import { type Bench, UsageError } from "./bench.ts";
+import { l4 } from "./l4.ts";
+import { pluginRtt } from "./plugin_rtt.ts";
+
+const BENCHES: readonly Bench[] = [l4, pluginRtt];
+const RESULTS = new URL("./results/", import.meta.url).pathname;
+
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  const bench = BENCHES.find((candidate) => candidate.name === name);
+  if (!bench) {
+    print(
+      Deno.stderr,
+      `Usage: deno task bench NAME [options]\n\n${BENCHES.map(({ usage }) => usage).join("\n")}\n`,
+    );
+    return name === undefined || name === "--help" ? 0 : 1;
+  }
+  const outcome = await bench.run(args, (line) => print(Deno.stderr, `${line}\n`));
+  await Deno.mkdir(RESULTS, { recursive: true });
+  const file = `${RESULTS}${bench.name}-${new Date().toISOString().replaceAll(/[:.]/g, "-")}.json`;
+  await Deno.writeTextFile(file, JSON.stringify(outcome.json, null, 2) + "\n");
+  print(Deno.stdout, `${outcome.text}\n${file}\n`);
+  return 0;
+}
+
+function print(to: { writeSync(data: Uint8Array): number }, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let sent = 0; sent < bytes.length;) sent += to.writeSync(bytes.subarray(sent));
+}
+
+try {
+  Deno.exit(await main(Deno.args));
+} catch (error) {
+  if (!(error instanceof UsageError || isBadOption(error))) throw error;
+  print(Deno.stderr, `${(error as Error).message}\n`);
+  Deno.exit(1);
+}
+
+function isBadOption(error: unknown): boolean {
+  return error instanceof TypeError && "code" in error && `${error.code}`.startsWith("ERR_PARSE_ARGS");
+}

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import type { GatewayConfig, PluginDeclaration } from "../../../core/config/config.ts";
+import { NO_PERMISSIONS, type WorkerPermissions } from "../../../core/config/permissions.ts";
+import type { CheckedPlugin } from "../../../core/supervisor/plugins.ts";
+import { planReload } from "../../../core/supervisor/reload.ts";
+import type { Prepared } from "../../../core/supervisor/supervisor.ts";
+import { TEST_LIMITS } from "../../support/plane.ts";
+
+const listener = {
+  address: "127.0.0.1:443",
+  hostname: "127.0.0.1",
+  port: 443,
+  kind: "stream",
+  proxyFrom: [],
+} as const;
+const admin = { address: "127.0.0.1:9090", hostname: "127.0.0.1", port: 9090, token: "old", hosts: [] };
+const declaration: PluginDeclaration = { module: "file:///p.ts", isolation: "worker", permissions: {} };
+
+interface Changes {
+  readonly config?: Partial<GatewayConfig>;
+  readonly sections?: Readonly<Record<string, unknown>>;
+  readonly permissions?: Partial<WorkerPermissions>;
+}
+
+/** A config with the plugins of `sections`, one after the other; the plugins find nothing wrong with them. */
+function prepared({ config, sections = { a: 1, b: 1 }, permissions }: Changes = {}): Prepared {
+  const names = Object.keys(sections);
+  return {
+    config: {
+      listeners: [listener],
+      limits: TEST_LIMITS,
+      tls: { certificates: [] },
+      admin,
+      log: { level: "info", format: "json" },
+      plugins: names.map((name) => ({ name, declaration, section: sections[name] })),
+      ...config,
+    },
+    plugins: names.map((name): CheckedPlugin => ({
+      name,
+      module: declaration.module,
+      isolation: declaration.isolation,
+      config: sections[name],
+      traits: { routeTimeoutMs: 5000 },
+      permissions: { ...NO_PERMISSIONS, ...permissions },
+    })),
+  };
+}
+
+/** What of the new config is taken at once: everything, when nothing needs a restart. */
+const live: Record<string, Changes> = {
+  "another section of a plugin": { sections: { a: 2, b: 1 } },
+  "other limits": { config: { limits: { ...TEST_LIMITS, maxConnections: 5 } } },
+  "other certificates": { config: { tls: { certificates: [{ cert: "c.pem", key: "k.pem" }] } } },
+  "another token": { config: { admin: { ...admin, token: "new" } } },
+  "other trusted proxies": { config: { listeners: [{ ...listener, proxyFrom: ["10.0.0.0/8"] }] } },
+};
+
+for (const [what, changes] of Object.entries(live)) {
+  Deno.test(`planReload() takes ${what} at once`, () => {
+    const next = prepared(changes);
+    assert.deepEqual(planReload(prepared(), next), { prepared: next, needRestart: [] });
+  });
+}
+
+/** What needs a restart stays as it is, and so does all that hangs together with it. */
+const kept: Record<string, { changes: Changes; needRestart: string[] }> = {
+  "another address": {
+    changes: { config: { listeners: [{ ...listener, address: "127.0.0.1:444", port: 444 }] } },
+    needRestart: ["listeners"],
+  },
+  "one listener more": {
+    changes: { config: { listeners: [listener, { ...listener, address: "127.0.0.1:80", port: 80 }] } },
+    needRestart: ["listeners"],
+  },
+  "another kind of listener": {
+    changes: { config: { listeners: [{ ...listener, kind: "http" }] } },
+    needRestart: ["listeners"],
+  },
+  "another admin address": {
+    changes: { config: { admin: { ...admin, address: "127.0.0.1:9091", port: 9091 } } },
+    needRestart: ["admin.address"],
+  },
+  "another log": {
+    changes: { config: { log: { level: "debug", format: "json" } } },
+    needRestart: ["log"],
+  },
+  "another order of plugins": { changes: { sections: { b: 1, a: 1 } }, needRestart: ["plugins"] },
+  "a plugin more": { changes: { sections: { a: 1, b: 1, c: 1 } }, needRestart: ["plugins"] },
+  "a plugin less": { changes: { sections: { a: 1 } }, needRestart: ["plugins"] },
+  "a plugin more, and another section of one that stays": {
+    changes: { sections: { a: 2, b: 1, c: 1 } },
+    needRestart: ["plugins"],
+  },
+};
+
+for (const [what, { changes, needRestart }] of Object.entries(kept)) {
+  Deno.test(`planReload() leaves ${what} for a restart, and says so`, () => {
+    const old = prepared();
+    assert.deepEqual(planReload(old, prepared(changes)), { prepared: old, needRestart });
+  });
+}
+
+for (const permissions of [{ net: ["10.0.0.1:5432"] }, { net: true }, { env: ["SECRET"] }]) {
+  Deno.test(`planReload() leaves a plugin that would be granted ${JSON.stringify(permissions)} as it was`, () => {
+    const old = prepared({ permissions: { net: ["10.0.0.9:5432"] } });
+    const plan = planReload(old, prepared({ permissions, sections: { a: 2, b: 2 } }));
+    assert.deepEqual(plan.prepared.plugins, old.plugins);
+    assert.deepEqual(plan.needRestart, ["plugins.a (other permissions)", "plugins.b (other permissions)"]);
+  });
+}
+
+Deno.test("planReload() takes what can change beside what cannot", () => {
+  const limits = { ...TEST_LIMITS, maxConnections: 5 };
+  const next = prepared({
+    sections: { a: 2, b: 1 },
+    config: { limits, listeners: [{ ...listener, kind: "http", proxyFrom: ["10.0.0.0/8"] }] },
+  });
+  const { prepared: taken, needRestart } = planReload(prepared(), next);
+  assert.deepEqual(needRestart, ["listeners"]);
+  assert.deepEqual(taken.plugins, next.plugins);
+  assert.deepEqual(taken.config.limits, limits);
+  assert.deepEqual(
+    taken.config.listeners,
+    [listener],
+    "whose PROXY headers are believed goes with its listener",
+  );
+});
+
+Deno.test("planReload() finds that nothing has changed", () => {
+  assert.deepEqual(planReload(prepared(), prepared()), { prepared: prepared(), needRestart: [] });
+});
