@@ -15,6 +15,7 @@ import type { PluginHandle, RouteScope } from "../plugin/host.ts";
 import { TlsFault } from "../tls/terminate.ts";
 import type { DataPlane, Listener } from "./data_plane.ts";
 import type { Watched } from "./idle_watch.ts";
+import type { SourceLimits } from "./limits.ts";
 import type { Preface } from "./preface/preface.ts";
 import { readPreface } from "./preface/read_preface.ts";
 import { refusalBytes, type RefusalReason, refuse } from "./reject.ts";
@@ -87,6 +88,8 @@ export class Connection implements RouteScope, Watched {
   #upstream: Deno.TcpConn | undefined;
   #result: string | undefined;
   #ended = false;
+  /** What is given back at the end: see {@link #admitProxied}. */
+  #admitted: { readonly source: string; readonly limits: SourceLimits } | undefined;
   #controller: AbortController | undefined;
 
   constructor(plane: DataPlane, listener: Listener, conn: Deno.TcpConn, peer: Endpoint, id: string) {
@@ -134,6 +137,7 @@ export class Connection implements RouteScope, Watched {
       else await this.#fail(error);
     } finally {
       this.end("ok");
+      if (this.#admitted) this.#plane.limits.releaseSource(this.#admitted.source, this.#admitted.limits);
       this.#tellEnd();
     }
   }
@@ -142,13 +146,14 @@ export class Connection implements RouteScope, Watched {
   async #walk(): Promise<ByteStream | undefined> {
     const preface = await this.#readPreface();
     const info = this.#info = this.#describe(preface);
-    this.#state = "routing";
     const client: Client = {
       stream: this.#conn,
       head: preface.replay,
       layer: preface.tls ? "tls" : preface.protocol,
       sslRequested: preface.sslRequested,
     };
+    this.#admitProxied(preface, client);
+    this.#state = "routing";
     const routed = await this.#route(info, client);
     if (routed === undefined) return await this.#takeUnrouted(info, client);
     this.#plugin = routed.plugin;
@@ -175,6 +180,15 @@ export class Connection implements RouteScope, Watched {
       queues.clients.delete(this);
       metrics.prefaceRead(this.#seconds());
     }
+  }
+
+  /** A client behind a trusted proxy is counted by its own address, as others are when they are accepted. */
+  #admitProxied({ proxy }: Preface, client: Client): void {
+    if (!proxy?.source) return;
+    const { limits, queues } = this.#plane;
+    const broken = limits.admitSource(proxy.source.address, queues.limits);
+    if (broken !== undefined) throw new Refusal(client, broken, "");
+    this.#admitted = { source: proxy.source.address, limits: queues.limits };
   }
 
   #describe({ proxy, protocol, tls }: Preface): ConnectionInfo {

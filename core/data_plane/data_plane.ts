@@ -10,7 +10,7 @@ import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
 import { HttpsRedirects } from "./https_redirects.ts";
 import { IdleWatch } from "./idle_watch.ts";
-import { SharedLimits } from "./limits.ts";
+import { SharedLimits, type SourceLimits } from "./limits.ts";
 import { LogOnce } from "./log_once.ts";
 import { DataPlaneMetrics } from "./metrics.ts";
 import { openListener } from "./listen.ts";
@@ -77,7 +77,7 @@ export class DataPlane {
   readonly goodbyes = new Deadlines<Connection>(GOODBYE_MS, (connection) => connection.end("refused"));
   readonly log: Log;
   readonly #idPrefix: string;
-  readonly #limits: SharedLimits;
+  readonly limits: SharedLimits;
   readonly #connections = new Set<Connection>();
   readonly #listeners: Listener[] = [];
   readonly #sockets = new Map<Deno.TcpListener, Promise<void>>();
@@ -92,7 +92,7 @@ export class DataPlane {
     log: Log,
   ) {
     this.#idPrefix = identity.idPrefix;
-    this.#limits = new SharedLimits(identity.sharedLimits, identity.ledger);
+    this.limits = new SharedLimits(identity.sharedLimits, identity.ledger);
     this.log = log;
     this.#queues = new TimedQueues(settings.limits);
     this.#apply(settings);
@@ -203,10 +203,13 @@ export class DataPlane {
 
   /** Limits first, before a byte is read or anything is allocated for the stranger. */
   #admit(conn: Deno.TcpConn, listener: Listener): void {
-    const { limits } = this.#queues;
     const { hostname, port } = conn.remoteAddr;
     const peer = { address: canonicalAddress(hostname), port };
-    const broken = this.#limits.admit(peer.address, limits);
+    // Behind a trusted proxy every connection is from the proxy: its clients are counted once they are known.
+    const limits = listener.proxyFrom.has(peer.address)
+      ? { ...this.#queues.limits, ...NO_SOURCE_LIMITS }
+      : this.#queues.limits;
+    const broken = this.limits.admit(peer.address, limits);
     if (broken !== undefined) {
       closeQuietly(conn);
       this.metrics.rejected(broken);
@@ -225,13 +228,15 @@ export class DataPlane {
     this.#connections.add(connection);
     void connection.serve().then(() => {
       this.#connections.delete(connection);
-      this.#limits.release(peer.address, limits);
+      this.limits.release(peer.address, limits);
       if (this.#connections.size > 0) return;
       this.#empty?.resolve();
       this.#empty = undefined;
     });
   }
 }
+
+const NO_SOURCE_LIMITS: SourceLimits = { maxConnectionsPerSource: 0, maxAcceptRatePerSource: 0 };
 
 /** Whether `accept` failed because that client reset its connection first: a wait would let it hold up the others. */
 function hasLeft(error: unknown): boolean {

@@ -1,8 +1,12 @@
 import { addressBytes } from "../net/address.ts";
 
 /** The part of the config's `limits` that is looked at before a byte is read. */
-export interface ConnectionLimits {
+export interface ConnectionLimits extends SourceLimits {
   readonly maxConnections: number;
+}
+
+/** The limits of one source of connections. */
+export interface SourceLimits {
   /** 0: no limit. */
   readonly maxConnectionsPerSource: number;
   /** New connections a second. 0: no limit. */
@@ -75,16 +79,20 @@ export class SharedLimits {
       Atomics.sub(this.#header, OPEN, 1);
       return "max_connections";
     }
-    if (limits.maxConnectionsPerSource > 0 || limits.maxAcceptRatePerSource > 0) {
-      this.#locate(source);
-      const broken = this.#overSource(limits);
-      if (broken !== undefined) {
-        Atomics.sub(this.#header, OPEN, 1);
-        return broken;
-      }
-    }
-    Atomics.add(this.#ledger, HELD, 1);
-    return undefined;
+    const broken = this.admitSource(source, limits);
+    if (broken === undefined) Atomics.add(this.#ledger, HELD, 1);
+    else Atomics.sub(this.#header, OPEN, 1);
+    return broken;
+  }
+
+  /**
+   * The part of {@link admit} that is about the source, for a client whose address stands in a trusted proxy's
+   * header. Each `undefined` is followed by one {@link releaseSource}.
+   */
+  admitSource(source: string, limits: SourceLimits): BrokenLimit | undefined {
+    if (limits.maxConnectionsPerSource === 0 && limits.maxAcceptRatePerSource === 0) return undefined;
+    this.#locate(source);
+    return this.#overSource(limits);
   }
 
   /** Ends what {@link admit} began; `limits` are those that were given to it, whatever a reload brought since. */
@@ -92,7 +100,12 @@ export class SharedLimits {
     if (Atomics.load(this.#ledger, SETTLED) !== 0) return; // it was taken for dead: all is given back already
     Atomics.sub(this.#header, OPEN, 1);
     Atomics.sub(this.#ledger, HELD, 1);
-    if (limits.maxConnectionsPerSource === 0) return;
+    this.releaseSource(source, limits);
+  }
+
+  /** Ends what {@link admitSource} began. */
+  releaseSource(source: string, limits: SourceLimits): void {
+    if (limits.maxConnectionsPerSource === 0 || Atomics.load(this.#ledger, SETTLED) !== 0) return;
     this.#locate(source);
     this.#decrementOpen();
   }
@@ -110,7 +123,7 @@ export class SharedLimits {
   }
 
   #overSource(
-    { maxConnectionsPerSource, maxAcceptRatePerSource }: ConnectionLimits,
+    { maxConnectionsPerSource, maxAcceptRatePerSource }: SourceLimits,
   ): BrokenLimit | undefined {
     if (maxAcceptRatePerSource > 0) {
       this.#startSecond();

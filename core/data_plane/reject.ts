@@ -1,6 +1,7 @@
 import { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
 import type { Protocol, RejectReason } from "../plugin/contract.ts";
 import { encodeErrorResponse } from "./preface/postgres.ts";
+import type { BrokenLimit } from "./limits.ts";
 import type { PrefaceFault } from "./preface/preface.ts";
 import { ALERT, tlsAlert } from "../tls/alert.ts";
 
@@ -11,7 +12,8 @@ export type RefusalReason =
   | "no_route"
   | "plugin_failed"
   | "connect_failed"
-  | "connect_timeout";
+  | "connect_timeout"
+  | BrokenLimit;
 
 interface Answer {
   /** TLS alert description (RFC 8446 §6.2). */
@@ -55,12 +57,10 @@ const ANSWERS: Readonly<Record<RefusalReason, Answer>> = {
   plugin_failed: unavailable("The gateway cannot decide about this connection now"),
   connect_timeout: timedOut("The service did not answer in time"),
   timeout: timedOut("The gateway did not decide in time"),
-  over_limit: {
-    alert: ALERT.internalError,
-    http: "503 Service Unavailable",
-    sqlState: "53300",
-    text: "Over a limit of this gateway",
-  },
+  over_limit: overLimit("Over a limit of this gateway"),
+  max_connections: overLimit("Too many connections"),
+  max_connections_per_source: overLimit("Too many connections from your address"),
+  max_accept_rate_per_source: overLimit("Too many new connections from your address"),
   not_supported: {
     alert: ALERT.handshakeFailure,
     http: "501 Not Implemented",
@@ -77,6 +77,10 @@ const ANSWERS: Readonly<Record<RefusalReason, Answer>> = {
 
 function unavailable(text: string): Answer {
   return { alert: ALERT.internalError, http: "502 Bad Gateway", sqlState: "08006", text };
+}
+
+function overLimit(text: string): Answer {
+  return { alert: ALERT.internalError, http: "503 Service Unavailable", sqlState: "53300", text };
 }
 
 function timedOut(text: string): Answer {

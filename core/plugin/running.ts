@@ -11,6 +11,8 @@ export interface PluginReport {
 
 /** How long a plugin may take to be ready, in milliseconds: less than its worker may, so that the plugin is named. */
 const READY_TIMEOUT_MS = 20_000;
+/** How long a plugin may take to tell of itself, in milliseconds: less than whoever adds up the reports waits. */
+const REPORT_TIMEOUT_MS = 1500;
 
 /** Imports a plugin's module. @throws TypeError when its default export is not a plugin definition. */
 export async function importDefinition(module: string): Promise<PluginDefinition> {
@@ -79,13 +81,20 @@ export class RunningPlugin {
     await this.#dispose(old);
   }
 
-  async report(): Promise<PluginReport> {
-    const [status, routes, metrics] = await Promise.all([
-      this.#plugin.status?.() ?? { ready: true },
-      this.#plugin.routes?.() ?? [],
-      this.#plugin.metrics?.() ?? [],
-    ]);
-    return { status, routes, metrics };
+  /** Never rejects: what a plugin fails to tell is told of it, and hides nobody else's report. */
+  async report(timeoutMs: number = REPORT_TIMEOUT_MS): Promise<PluginReport> {
+    const plugin = this.#plugin;
+    try {
+      const [status, routes, metrics] = await inTime("No report", timeoutMs, () =>
+        Promise.all([
+          plugin.status?.() ?? { ready: true },
+          plugin.routes?.() ?? [],
+          plugin.metrics?.() ?? [],
+        ]));
+      return { status, routes, metrics };
+    } catch (error) {
+      return { status: { ready: false, reason: messageOf(error) }, routes: [], metrics: [] };
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -106,7 +115,7 @@ export class RunningPlugin {
 async function inTime<T>(failure: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
-  const working = work();
+  const working = (async () => await work())();
   try {
     return await Promise.race([working, late]);
   } catch (error) {

@@ -4,7 +4,7 @@ import { InlineHandle } from "../../../core/plugin/host.ts";
 import { importDefinition, RunningPlugin } from "../../../core/plugin/running.ts";
 import { granted } from "../../support/permissions.ts";
 import { until } from "../../support/until.ts";
-import { connectionInfo } from "../../plugins/connection.ts";
+import { connection } from "../../plugins/connection.ts";
 
 const module = new URL("../../testdata/plugins/counts_lives.ts", import.meta.url).href;
 const ignore = !granted("read");
@@ -31,7 +31,8 @@ Deno.test({
   async fn() {
     const { plugin, lives } = await start({ id: 1 });
     const handle = new InlineHandle("mine", { routeTimeoutMs: 1000 }, plugin);
-    const decides = () => (handle.route(connectionInfo(), { signal: AbortSignal.any([]) }) as { detail: string }).detail;
+    const decides = () =>
+      (handle.route(connection(), { signal: AbortSignal.any([]) }) as { detail: string }).detail;
     assert.equal(decides(), "1");
     await plugin.reload({ id: 2 });
     assert.equal(decides(), "2", "who holds the plugin has the new one at once");
@@ -96,6 +97,26 @@ Deno.test({
     ]);
   },
 });
+
+for (
+  const [status, reason] of [["throws", /^No report: no idea$/], [
+    "hangs",
+    /^No report: no answer in 5 ms$/,
+  ]] as const
+) {
+  Deno.test({
+    name: `a report that ${status} says so, and rejects nothing`,
+    ignore,
+    async fn() {
+      await using stack = new AsyncDisposableStack();
+      const { plugin } = await start({ id: 1, status });
+      stack.use(plugin);
+      const report = await plugin.report(5);
+      assert.deepEqual([report.status.ready, report.routes, report.metrics], [false, [], []]);
+      assert.match(report.status.reason ?? "", reason);
+    },
+  });
+}
 
 for (const file of ["no_plugin.ts", "../../support/until.ts"]) {
   Deno.test({

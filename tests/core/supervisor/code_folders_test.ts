@@ -6,11 +6,14 @@ const core = fileURLToPath(new URL("../../../core", import.meta.url));
 
 Deno.test("codeFolders() names the core and each module's own folder, once, and nothing around them", () => {
   assert.deepEqual(codeFolders(), [core]);
-  assert.deepEqual(codeFolders("file:///opt/mine/mod.ts", "file:///opt/mine/other.ts", "file:///opt/a%20b/mod.ts"), [
-    core,
-    "/opt/mine",
-    "/opt/a b",
-  ]);
+  assert.deepEqual(
+    codeFolders("file:///opt/mine/mod.ts", "file:///opt/mine/other.ts", "file:///opt/a%20b/mod.ts"),
+    [
+      core,
+      "/opt/mine",
+      "/opt/a b",
+    ],
+  );
 });
 
 /** What a worker that loads code from /code and /plugin gives up again. */
