@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { GatewayError, messageOf } from "../core/errors.ts";
+import { type FaultCode, GatewayError, messageOf } from "../core/errors.ts";
 import { VERSION } from "../core/version.ts";
 import { CommandError } from "./command_error.ts";
 import { agentCommand } from "./commands/agent.ts";
@@ -46,10 +46,11 @@ function tell(error: unknown): number {
     return error.exitCode;
   }
   writeError(`postern: ${messageOf(error)}\n`);
-  return error instanceof GatewayError && error.code === "config-invalid"
-    ? EXIT.wrongUsage
-    : EXIT.couldNotStart;
+  return error instanceof GatewayError && WRONG_CONFIG.has(error.code) ? EXIT.wrongUsage : EXIT.couldNotStart;
 }
+
+/** What the user puts right in the config, or in the files that it names. */
+const WRONG_CONFIG: ReadonlySet<FaultCode> = new Set(["config-invalid", "certificate-invalid"]);
 
 function writeError(text: string): void {
   Deno.stderr.writeSync(new TextEncoder().encode(text));

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { messageOf } from "../errors.ts";
 import { formatHostPort, parseCidrs, parseHostPort } from "../net/address.ts";
 import { describeValue } from "./describe.ts";
+import { redactText } from "./redact.ts";
 import { formatDuration, formatSize, MAX_DURATION_MS, parseDuration, parseSize } from "./units.ts";
 
 /** Both ends are inside. */
@@ -73,7 +74,7 @@ function text(what: string, parse: (value: string) => string): z.ZodType<string,
     try {
       return parse(value);
     } catch (error) {
-      return fail(messageOf(error));
+      return fail(redactText(messageOf(error))); // it quotes the value, which may be a whole URL
     }
   });
 }

@@ -19,6 +19,7 @@ import {
 import { type EnvLookup, expandEnv } from "./env.ts";
 import type { ConfigPath } from "./path.ts";
 import { type ConfigLocation, type ConfigProblem, problemAt } from "./problem.ts";
+import { isSecretPath } from "./redact.ts";
 import type { ConfigNode, MapEntry } from "./tree.ts";
 
 /** Far above any config written by people; bounds what parsing costs. In UTF-16 units. */
@@ -177,7 +178,14 @@ class TreeBuilder {
 
   #alias(alias: Alias, path: ConfigPath): ConfigNode | undefined {
     const target = this.#targets.get(alias);
-    if (target === undefined) return this.#fail(alias, path, `No anchor &${alias.source} stands above`);
+    if (target === undefined) {
+      const anchor = isSecretPath(path) ? "of this name" : `&${alias.source}`; // it may be a password that begins so
+      return this.#fail(
+        alias,
+        path,
+        `No anchor ${anchor} stands above; text that begins with * stands in quotes`,
+      );
+    }
     if (this.#open.has(target)) return this.#fail(alias, path, `Alias *${alias.source} contains itself`);
     return this.#node(target, path);
   }

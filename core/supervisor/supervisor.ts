@@ -377,9 +377,11 @@ export class Supervisor {
     this.#draining = true;
     const { drainTimeoutMs } = this.config.limits;
     this.log.info("draining", { connections: this.limits.open, drainTimeoutMs });
-    const empty = await within(drainTimeoutMs, Promise.all(this.planes.map(drainPlane)));
-    const drained = empty && this.#stopping === undefined; // a stop in between has closed what was left
-    if (!empty) this.log.warn("drain_timeout", { connections: this.limits.open });
+    const drains = Promise.all(this.planes.map(drainPlane));
+    const inTime = await within(drainTimeoutMs, drains);
+    if (!inTime) this.log.warn("drain_timeout", { connections: this.limits.open });
+    // A stop in between has closed what was left.
+    const drained = inTime && this.#stopping === undefined && (await drains).every(Boolean);
     await this.stop();
     return drained;
   }
@@ -410,10 +412,15 @@ async function stopAll(workers: readonly Stoppable[]): Promise<void> {
   }));
 }
 
-/** Rejects when the plane dies, and its connections with it. One that is down has none. */
-async function drainPlane({ rpc }: ManagedWorker<PlaneMethods>): Promise<void> {
-  await rpc?.call("stopAccepting");
-  await rpc?.call("whenEmpty");
+/** Whether every connection of the plane ended by itself: not when it dies. One that is down has none. */
+async function drainPlane({ rpc }: ManagedWorker<PlaneMethods>): Promise<boolean> {
+  try {
+    await rpc?.call("stopAccepting");
+    await rpc?.call("whenEmpty");
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether the work succeeds within the time. */

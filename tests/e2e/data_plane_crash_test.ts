@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { writeAll } from "../../core/byte_stream.ts";
 import { readToEnd, startEcho } from "../support/echo.ts";
-import { TestGateway } from "../support/gateway.ts";
+import { prepareYaml, TestGateway } from "../support/gateway.ts";
 import { granted } from "../support/permissions.ts";
 import { ECHOED, sayHello, SshLikeClient } from "../support/ssh_like.ts";
 import { until } from "../support/until.ts";
@@ -141,6 +141,31 @@ Deno.test({
     await until(() => plane?.up, { what: "the data plane to be back" });
     await until(async () => await sayHello(gateway.port()) === ECHOED, { what: "the plugin to be asked" });
     assert.ok(other.accepted > 0 && echo.accepted === 0, "by the new config");
+  },
+});
+
+Deno.test({
+  name: "a reload that comes while a data plane is being started anew is not lost on it",
+  ignore,
+  async fn() {
+    await using echo = startEcho();
+    await using other = startEcho();
+    const options = (to: string) => ({
+      yaml: `plugins: { slow: { to: "${to}", start: "is slow", trouble: "throws in a timer" } }`,
+      declarations: { slow: { module, isolation: "inline", permissions: {} } } as const,
+      times: { firstBackoffMs: 1 },
+    });
+    await using gateway = await TestGateway.start(options(echo.target));
+    const next = await prepareYaml(options(other.target));
+    const [plane] = gateway.supervisor.planes;
+    await bringTrouble(gateway);
+    const starts = () => gateway.events.filter(({ event }) => event === "starting_slowly").length;
+    await until(() => starts() === 2, { what: "the restart to be under way" });
+    await gateway.supervisor.reload(next);
+    assert.equal(plane?.up, false, "the reload came between");
+    await until(() => plane.up, { what: "the data plane to be back" });
+    await until(async () => await sayHello(gateway.port()).catch(() => "") === ECHOED, { what: "the port" });
+    assert.deepEqual([echo.accepted, other.accepted], [0, 1]);
   },
 });
 

@@ -106,14 +106,23 @@ Deno.test({
     await using gateway = await start(echo.target, "20s", '"throws in a timer"');
     const port = gateway.port();
     const { supervisor } = gateway;
+    await using stack = new AsyncDisposableStack();
+    const open: SshLikeClient[] = [];
+    const opened = () => gateway.events.filter(({ event }) => event === "connection_opened");
+    while (new Set(opened().map(({ from }) => from)).size < 2) { // until each data plane has one at least
+      open.push(stack.use(await (await SshLikeClient.connect(port)).greeted()));
+      await until(() => opened().length === open.length, { what: "the connection to be logged" });
+    }
     using bringer = await gateway.connect(); // accepted before, decided during the drain
-    await until(() => supervisor.limits.open === 1, { what: "the connection to be accepted" });
-    const drained = supervisor.drain();
+    await until(() => supervisor.limits.open === open.length + 1, { what: "the last one to be accepted" });
+
+    const draining = supervisor.drain();
     await until(() => isRefused(port), { what: "the port to be closed" });
     await bringer.write(new TextEncoder().encode("trouble\r\n\r\n"));
-    await gateway.logged("worker_died");
-    assert.equal(await drained, false);
+    await gateway.logged("worker_restarted");
     assert.equal(await isRefused(port), true);
+    await stack.disposeAsync();
+    assert.equal(await draining, false);
   },
 });
 

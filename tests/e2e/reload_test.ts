@@ -229,15 +229,15 @@ Deno.test({
   async fn() {
     await using one = startEcho();
     await using other = startEcho();
+    await using folder = await temporaryFolder();
+    await writePair(folder.path, await createCertificate("one.test"));
+    const certificate = `{ cert: "${folder.path}/cert.pem", key: "${folder.path}/key.pem" }`;
+    const slow = `tls: { certificates: [${Array(200).fill(certificate)}] }`; // all of them are read
     await using gateway = await TestGateway.start(sshTo(one.target));
-    const [toOne, toOther] = [await prepareYaml(sshTo(one.target)), await prepareYaml(sshTo(other.target))];
+    const first = await prepareYaml(sshTo(one.target, slow));
+    const last = await prepareYaml(sshTo(other.target));
     const { supervisor } = gateway;
-    await Promise.all([
-      supervisor.reload(toOther),
-      supervisor.reloadCertificates(),
-      supervisor.reload(toOne),
-      supervisor.reload(toOther),
-    ]);
+    await Promise.all([supervisor.reload(first), supervisor.reloadCertificates(), supervisor.reload(last)]);
     for (let i = 0; i < 4; i++) assert.equal(await sayHello(gateway.port()), ECHOED);
     assert.deepEqual([one.accepted, other.accepted], [0, 4]);
   },

@@ -3,7 +3,7 @@ import { writeAll } from "../../core/byte_stream.ts";
 import { readToEnd, startEcho } from "../support/echo.ts";
 import { prepareYaml, TestGateway, type TestGatewayOptions } from "../support/gateway.ts";
 import { granted } from "../support/permissions.ts";
-import { sayHello } from "../support/ssh_like.ts";
+import { ECHOED, sayHello } from "../support/ssh_like.ts";
 import { until } from "../support/until.ts";
 
 const ignore = !granted("read", "write", "env", "run", "sys", "ffi", "net");
@@ -42,7 +42,7 @@ Deno.test({
     await using echo = startEcho();
     const gateway = await TestGateway.start(config(echo.target));
     try {
-      await sayHello(gateway.port());
+      assert.equal(await sayHello(gateway.port()), ECHOED);
       for (const bytes of ["trouble\r\n\r\n", "GET / HTTP/1.1\r\nauthorization: x\r\n\r\n"]) {
         using client = await gateway.connect();
         await writeAll(client, new TextEncoder().encode(bytes));

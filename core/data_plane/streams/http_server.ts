@@ -34,8 +34,9 @@ export class StreamHttpServer implements AsyncDisposable {
       maxHeaderSize: MAX_HEADER_BYTES,
     }, (request, response) => {
       const connection = this.#connections.get(request.socket);
-      if (connection) handler(request, response, connection);
-      else response.destroy();
+      if (connection === undefined) response.destroy();
+      else if (countHosts(request) > 1) answerAndClose(response, 400, "Bad Request: more than one Host\n");
+      else handler(request, response, connection);
     });
     // The runtime closes a connection after one response unless its server listens, and checks timeouts from then on.
     Object.defineProperty(this.#server, "listening", { value: true });
@@ -68,6 +69,11 @@ export class StreamHttpServer implements AsyncDisposable {
     this.#server.close();
     return Promise.resolve();
   }
+}
+
+/** RFC 9112 §3.2: two of them are an error. The runtime takes the first, and whoever comes behind may take the last. */
+function countHosts({ rawHeaders }: IncomingMessage): number {
+  return rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host").length;
 }
 
 /**

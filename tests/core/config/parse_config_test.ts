@@ -290,7 +290,9 @@ plugins: { statik: {}, static: {} }
     {
       name: "an alias without its anchor",
       given: { text: "plugins: { static: *nope }" },
-      lines: [`${AT}:1:20: plugins.static: No anchor &nope stands above`],
+      lines: [
+        `${AT}:1:20: plugins.static: No anchor &nope stands above; text that begins with * stands in quotes`,
+      ],
     },
     {
       name: "an alias within what it stands for",

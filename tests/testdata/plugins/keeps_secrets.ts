@@ -10,7 +10,7 @@ type Config = {
 /** Has secrets in its config and says nothing of them; crashes when something strange comes. */
 const definition: PluginDefinition<Config> = definePlugin<Config>({
   config: z.strictObject({
-    to: hostPort().transform(({ host, port }) => `${host}:${port}`),
+    to: hostPort(),
     password: z.string(),
     serviceToken: z.strictObject({ id: z.string(), secret: z.string() }),
     extra: z.number().default(0),

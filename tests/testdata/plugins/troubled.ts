@@ -18,7 +18,7 @@ const TROUBLES: Readonly<Record<string, () => void>> = {
 type Config = {
   readonly to: string;
   readonly trouble?: string | undefined;
-  readonly start?: "works" | "throws" | "hangs" | "exits" | undefined;
+  readonly start?: "works" | "throws" | "hangs" | "exits" | "is slow" | undefined;
   readonly reload?: "works" | "throws" | undefined;
 };
 
@@ -27,13 +27,17 @@ const definition: PluginDefinition<Config> = definePlugin<Config>({
   config: z.strictObject({
     to: z.string(),
     trouble: z.enum(Object.keys(TROUBLES)).optional(),
-    start: z.enum(["works", "throws", "hangs", "exits"]).optional(),
+    start: z.enum(["works", "throws", "hangs", "exits", "is slow"]).optional(),
     reload: z.enum(["works", "throws"]).optional(),
   }),
   async start(config, { log }) {
     if (config.start === "throws") throw new Error("no luck today");
     if (config.start === "hangs") await new Promise(() => {});
     if (config.start === "exits") Deno.exit(3);
+    if (config.start === "is slow") {
+      log.info("starting_slowly");
+      await new Promise((resolve) => setTimeout(resolve, 700));
+    }
     let { to } = config;
     return {
       route({ protocol }) {

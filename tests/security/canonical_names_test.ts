@@ -1,0 +1,201 @@
+/** One canonical name function for every table: the same list of odd names against everything that has names. */
+import assert from "node:assert/strict";
+import { canonicalNameFromBytes, canonicalNameFromConfig } from "../../core/names.ts";
+import { staticConfig } from "../../plugins/static/config.ts";
+import welcome from "../../plugins/welcome/mod.ts";
+import { bytes, helloMessage, inRecords, serverName } from "../core/data_plane/preface/samples.ts";
+import { sClient } from "../support/openssl.ts";
+import { hasProgram } from "../support/permissions.ts";
+import { TestPlane } from "../support/plane.ts";
+import { createLog } from "../../core/log.ts";
+import { alertIn, exchange } from "../support/wire.ts";
+import { certificateFor, REACHED, startRecorder, staticPlane } from "./static_plane.ts";
+import { writeAll } from "../../core/byte_stream.ts";
+import { readToEnd, startSource } from "../support/echo.ts";
+
+const LABEL_63 = "a".repeat(63);
+const NAME_253 = `${`${LABEL_63}.`.repeat(3)}${"b".repeat(49)}.example.com`;
+
+/** What a client asks for, and who gets it: the name that the service has in the config, or nobody. */
+const names: readonly { asked: string | Uint8Array; is: string | undefined }[] = [
+  { asked: "db.example.com", is: "db.example.com" },
+  { asked: "DB.eXaMpLe.CoM", is: "db.example.com" },
+  { asked: "db.example.com.", is: "db.example.com" },
+  { asked: "DB.EXAMPLE.COM.", is: "db.example.com" },
+  { asked: "my_db.example.com", is: "*.example.com" },
+  { asked: "_.example.com", is: "*.example.com" },
+  { asked: `${LABEL_63}.example.com`, is: "*.example.com" },
+  { asked: "xn--bcher-kva.example", is: "bücher.example" },
+  { asked: "XN--BCHER-KVA.example", is: "bücher.example" },
+  { asked: NAME_253, is: "long" },
+  { asked: `${NAME_253}.`, is: "long" },
+  { asked: "db.example.com..", is: undefined },
+  { asked: "db..example.com", is: undefined },
+  { asked: ".db.example.com", is: undefined },
+  { asked: ".example.com", is: undefined },
+  { asked: ".", is: undefined },
+  { asked: "db.example.com\0", is: undefined },
+  { asked: "\0db.example.com", is: undefined },
+  { asked: "db.example.com\0.evil.test", is: undefined },
+  { asked: " db.example.com", is: undefined },
+  { asked: "db.example.com ", is: undefined },
+  { asked: "db .example.com", is: undefined },
+  { asked: "db.example.com\n", is: undefined },
+  { asked: "db.example.com\t", is: undefined },
+  { asked: "db.example.com:443", is: undefined },
+  { asked: "db.example.com/", is: undefined },
+  { asked: "user@db.example.com", is: undefined },
+  { asked: "%64b.example.com", is: undefined },
+  { asked: "*.example.com", is: undefined },
+  { asked: "*", is: undefined },
+  { asked: "-db.example.com", is: undefined },
+  { asked: "db-.example.com", is: undefined },
+  { asked: `${LABEL_63}a.example.com`, is: undefined },
+  { asked: `a${NAME_253}`, is: undefined },
+  { asked: "a.".repeat(200) + "example.com", is: undefined },
+  { asked: "127.0.0.1", is: undefined },
+  { asked: "127.1", is: undefined },
+  { asked: "0x7f.0.0.1", is: undefined },
+  { asked: "2130706433", is: undefined },
+  { asked: "::1", is: undefined },
+  { asked: "[::1]", is: undefined },
+  { asked: "bücher.example", is: undefined },
+  { asked: bytes("b", 0xfc, "cher.example"), is: undefined },
+  { asked: "\u212aelvin.example.com", is: undefined },
+  { asked: "d\u212a.example.com", is: undefined },
+  { asked: "db\u3002example.com", is: undefined },
+  { asked: "\uff44\uff42.example.com", is: undefined },
+  { asked: "db\u00ad.example.com", is: undefined },
+  { asked: bytes(0xc0, 0xae, "db.example.com"), is: undefined },
+];
+
+const CONFIGURED = ["db.example.com", "*.example.com", "bücher.example", "long"] as const;
+
+function show(asked: string | Uint8Array): string {
+  const text = JSON.stringify(typeof asked === "string" ? asked : new TextDecoder("latin1").decode(asked));
+  return text.length > 60 ? `${text.slice(0, 40)}… (${asked.length})` : text;
+}
+
+for (const { asked, is } of names) {
+  Deno.test(`SNI ${show(asked)} is ${is ?? "nobody's"}`, async () => {
+    const recorders = CONFIGURED.map((name) => [name, startRecorder()] as const);
+    await using stack = new AsyncDisposableStack();
+    for (const [, recorder] of recorders) stack.use(recorder);
+    await using gateway = await staticPlane([
+      ...recorders.map(([name, { target }]) => ({ sni: name === "long" ? NAME_253 : name, to: target })),
+      { protocol: "other", to: "127.0.0.1:1" },
+    ]);
+    using client = await gateway.connect();
+    await writeAll(client, inRecords(helloMessage({ extensions: [serverName(asked)] })));
+    await client.closeWrite();
+    const answer = await readToEnd(client);
+    const reached = recorders.filter(([, { accepted }]) => accepted > 0).map(([name]) => name);
+    assert.deepEqual(reached, is === undefined ? [] : [is]);
+    if (is === undefined) assert.notEqual(alertIn(answer), undefined);
+    assert.equal(canonicalNameFromBytes(bytes(asked)) === undefined, is === undefined);
+  });
+}
+
+Deno.test("what no client can be brought to cannot be configured either", () => {
+  // What Unicode makes of these is up to the config; on the wire there is none.
+  const unicode = /[\u0080-\u{10ffff}]/u;
+  for (const { asked, is } of names) {
+    if (typeof asked !== "string" || asked.startsWith("*") || unicode.test(asked)) continue;
+    const { success } = staticConfig.safeParse({ routes: [{ sni: asked, to: "127.0.0.1:1" }] });
+    assert.equal(success, is !== undefined, show(asked));
+  }
+});
+
+const same: readonly (readonly [string, string])[] = [
+  ["db.example.com", "DB.Example.COM"],
+  ["db.example.com", "db.example.com."],
+  ["*.example.com", "*.EXAMPLE.com."],
+  ["bücher.example", "xn--bcher-kva.example"],
+  ["bücher.example", "BÜCHER.example"],
+  ["bücher.example", "bu\u0308cher.example"],
+  ["db.example.com", "\uff44\uff42.example.com"],
+  ["db.example.com", "db\u3002example.com"],
+  ["kelvin.example.com", "\u212aelvin.example.com"],
+];
+
+for (const [one, other] of same) {
+  Deno.test(`two routes for ${JSON.stringify(one)} and ${JSON.stringify(other)} are an error`, () => {
+    const route = (sni: string, port: number) => ({ sni, to: `127.0.0.1:${port}` });
+    const result = staticConfig.safeParse({ routes: [route(one, 1), route(other, 2)] });
+    assert.match(String(result.error), /is taken by routes\[0\] already/);
+    const both = staticConfig.safeParse({ routes: [{ sni: [one, other], to: "127.0.0.1:1" }] });
+    assert.match(String(both.error), /is given twice/);
+    if (!one.startsWith("*")) assert.equal(canonicalNameFromConfig(one), canonicalNameFromConfig(other));
+  });
+}
+
+const spellings = ["app.localhost", "APP.LocalHost", "app.localhost."];
+const strays = ["app.localhost..", "x.app.localhost", "localhost", "app.localhost\0"];
+const otherHosts = [
+  "localhost",
+  "app.localhost.evil.test",
+  "app.localhost..",
+  "xapp.localhost",
+  "127.0.0.1",
+  "",
+];
+
+Deno.test({
+  name: "certificate and route of a name that is terminated are found by any spelling of it, and by no other",
+  ignore: !hasProgram("openssl"),
+  async fn() {
+    const { material } = await certificateFor("App.Localhost");
+    await using service = startSource(REACHED);
+    await using gateway = await staticPlane(
+      [{ sni: "app.localhost.", terminate: true, to: service.target }],
+      {
+        certificates: [material],
+      },
+    );
+    for (const spelling of spellings) {
+      assert.match(await send(gateway, spelling, "hello"), /^reached$/, spelling);
+    }
+    await assertNobodys(gateway, strays);
+    assert.equal(service.accepted, spellings.length);
+  },
+});
+
+Deno.test({
+  name: "the welcome page is found by any spelling of a name, and by no other, in SNI and in Host",
+  ignore: !hasProgram("openssl"),
+  async fn() {
+    const { material } = await certificateFor("App.Localhost");
+    const plugin = await welcome.start({ names: ["app.localhost"], http: false }, { name: "welcome", log });
+    await using gateway = new TestPlane({ plugins: [plugin], certificates: [material] });
+    const get = (name: string, host: string) =>
+      send(gateway, name, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    for (const spelling of spellings) {
+      for (const host of [...spellings, "app.localhost:8443"]) {
+        assert.match(await get(spelling, host), /^HTTP\/1\.1 200 OK/, `${spelling}, ${host}`);
+      }
+    }
+    for (const host of otherHosts) {
+      assert.match(await get("app.localhost", host), /^HTTP\/1\.1 421 /, `Host ${host}`);
+    }
+    await assertNobodys(gateway, strays);
+    await plugin[Symbol.asyncDispose]?.();
+  },
+});
+
+const log = createLog("test", "error", () => {});
+
+/** Sends `input` inside TLS for this name, and gives what comes back in it. */
+async function send(gateway: TestPlane, serverName: string, input: string): Promise<string> {
+  const { received, log } = await sClient({ hostname: "127.0.0.1", port: gateway.port }, {
+    serverName,
+    input,
+  });
+  return received || log;
+}
+
+async function assertNobodys(gateway: TestPlane, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const hello = inRecords(helloMessage({ extensions: [serverName(name)] }));
+    assert.notEqual(alertIn(await exchange(gateway, hello)), undefined, name);
+  }
+}
