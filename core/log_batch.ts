@@ -20,9 +20,10 @@ export function openLogBatch(from: string, level: LogLevel, supervisor: Rpc<LogB
   let dropped = 0;
   const flush = () => {
     waitingBatches.delete(flush);
-    supervisor.notify("log", waiting, dropped);
+    const batch = [waiting, dropped] as const;
     waiting = [];
     dropped = 0;
+    supervisor.notify("log", ...batch);
   };
   return createLog(from, level, (event) => {
     if (waiting.length === 0) waitingBatches.set(flush, setTimeout(flush, BATCH_MS));

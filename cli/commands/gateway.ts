@@ -6,7 +6,7 @@ import { giveUpPermissions } from "../../core/supervisor/give_up.ts";
 import { LogWriter } from "../../core/supervisor/log_writer.ts";
 import { type Prepared, Supervisor } from "../../core/supervisor/supervisor.ts";
 import { ensureDevelopmentCertificates } from "../../core/tls/dev_ca.ts";
-import { watchCertificates as watchFiles } from "../../core/tls/watch_certificates.ts";
+import { watchFiles } from "../../core/watch_files.ts";
 import { CommandError } from "../command_error.ts";
 import {
   addConfigOptions,
@@ -71,15 +71,15 @@ async function serve(
   const { signal } = stopWatching;
   const onHangUp = () => reloads.reload();
   Deno.addSignalListener("SIGHUP", onHangUp);
-  if (file !== undefined) watchFiles([file], onHangUp, { signal });
-  const certificates = supervisor.config.tls.certificates.flatMap(({ cert, key }) => [cert, key]);
-  watchFiles(certificates, () => void supervisor.reloadCertificates(), { signal });
+  if (file !== undefined) void watchFiles([file], onHangUp, { signal });
+  reloads.watchCertificates();
   try {
     await endSignal();
     const again = endSignal();
     return await Promise.race([supervisor.drain(), again.then(() => supervisor.stop()).then(() => false)]);
   } finally {
     stopWatching.abort();
+    reloads.stopWatching();
     Deno.removeSignalListener("SIGHUP", onHangUp);
   }
 }
@@ -102,6 +102,7 @@ class Reloads {
   readonly #prepare: () => Promise<Prepared>;
   #running = false;
   #again = false;
+  #watching = new AbortController();
 
   constructor(supervisor: Supervisor, prepare: () => Promise<Prepared>) {
     this.#supervisor = supervisor;
@@ -122,11 +123,24 @@ class Reloads {
     this.#running = false;
   }
 
+  /** Watches the files of the certificates that are in use, and no others any more. */
+  watchCertificates(): void {
+    this.stopWatching();
+    this.#watching = new AbortController();
+    const files = this.#supervisor.config.tls.certificates.flatMap(({ cert, key }) => [cert, key]);
+    void watchFiles(files, () => this.#supervisor.reloadCertificates(), this.#watching);
+  }
+
+  stopWatching(): void {
+    this.#watching.abort();
+  }
+
   /** A config that is wrong changes nothing; the log says what is wrong, and `status` says so too. */
   async #once(): Promise<void> {
     const { log } = this.#supervisor;
     try {
       const needRestart = await this.#supervisor.reload(await this.#prepare());
+      this.watchCertificates(); // there may be others now
       if (needRestart.length > 0) log.warn("restart_needed", { for: needRestart.join(", ") });
     } catch (error) {
       this.#supervisor.reloadError = messageOf(error);

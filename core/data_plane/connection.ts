@@ -13,7 +13,7 @@ import type {
 } from "../plugin/contract.ts";
 import type { PluginHandle, RouteScope } from "../plugin/host.ts";
 import { TlsFault } from "../tls/terminate.ts";
-import type { DataPlane, Listener } from "./data_plane.ts";
+import type { DataPlane, Listener, TimedQueues } from "./data_plane.ts";
 import type { Watched } from "./idle_watch.ts";
 import type { SourceLimits } from "./limits.ts";
 import type { Preface } from "./preface/preface.ts";
@@ -76,6 +76,8 @@ export class Connection implements RouteScope, Watched {
   readonly sent: ByteCount = { bytes: 0 };
   readonly received: ByteCount = { bytes: 0 };
   readonly #plane: DataPlane;
+  /** The times that were in force when it was accepted. */
+  readonly #queues: TimedQueues;
   readonly #listener: Listener;
   readonly #conn: Deno.TcpConn;
   readonly #peer: Endpoint;
@@ -94,6 +96,7 @@ export class Connection implements RouteScope, Watched {
 
   constructor(plane: DataPlane, listener: Listener, conn: Deno.TcpConn, peer: Endpoint, id: string) {
     this.#plane = plane;
+    this.#queues = plane.queues;
     this.#listener = listener;
     this.#conn = conn;
     this.#peer = peer;
@@ -119,23 +122,26 @@ export class Connection implements RouteScope, Watched {
     this.onEnd?.();
   }
 
-  /** Its time is over: the client has not said in time what it wants, or not finished its handshake. */
-  expire(): void {
-    const result = this.#state === "handshake" ? "handshake_timeout" : "preface_timeout";
+  /** Its time is over: as a rule, the client has not said what it wants, or not finished its handshake. */
+  expire(result: string = this.#state === "handshake" ? "handshake_timeout" : "preface_timeout"): void {
     this.#plane.metrics.rejected(result);
     this.end(result);
   }
 
   /** Walks the whole path, and frees everything. Never rejects. */
   async serve(): Promise<void> {
+    const { setup } = this.#queues;
+    setup.add(this);
     try {
       // Two steps, so that nothing that the path needed is held while bytes are relayed: idle ones must cost little.
       const client = await this.#walk();
+      setup.delete(this);
       if (client) await this.#relay(client);
     } catch (error) {
       if (error instanceof Refusal) await this.#refuse(error);
       else await this.#fail(error);
     } finally {
+      setup.delete(this);
       this.end("ok");
       if (this.#admitted) this.#plane.limits.releaseSource(this.#admitted.source, this.#admitted.limits);
       this.#tellEnd();
@@ -162,7 +168,8 @@ export class Connection implements RouteScope, Watched {
   }
 
   async #readPreface(): Promise<Preface> {
-    const { queues, metrics } = this.#plane;
+    const { metrics } = this.#plane;
+    const queues = this.#queues;
     queues.clients.add(this);
     try {
       const result = await readPreface(this.#conn, {
@@ -185,10 +192,10 @@ export class Connection implements RouteScope, Watched {
   /** A client behind a trusted proxy is counted by its own address, as others are when they are accepted. */
   #admitProxied({ proxy }: Preface, client: Client): void {
     if (!proxy?.source) return;
-    const { limits, queues } = this.#plane;
-    const broken = limits.admitSource(proxy.source.address, queues.limits);
+    const { limits } = this.#queues;
+    const broken = this.#plane.limits.admitSource(proxy.source.address, limits);
     if (broken !== undefined) throw new Refusal(client, broken, "");
-    this.#admitted = { source: proxy.source.address, limits: queues.limits };
+    this.#admitted = { source: proxy.source.address, limits };
   }
 
   #describe({ proxy, protocol, tls }: Preface): ConnectionInfo {
@@ -229,6 +236,7 @@ export class Connection implements RouteScope, Watched {
   async #takeUnrouted(info: ConnectionInfo, client: Client): Promise<undefined> {
     if (this.#listener.kind === "http" && info.protocol === "http") {
       this.#state = "handling";
+      this.#queues.setup.delete(this);
       await this.#plane.redirects.serve(replaying(client.stream, client.head), info, this);
       return;
     }
@@ -293,7 +301,8 @@ export class Connection implements RouteScope, Watched {
     { alpn, minVersion, clientCertificate }: Terminate,
     client: Client,
   ) {
-    const { queues, terminator, metrics } = this.#plane;
+    const { terminator, metrics } = this.#plane;
+    const queues = this.#queues;
     this.#state = "handshake";
     queues.clients.add(this);
     const before = performance.now();
@@ -321,6 +330,7 @@ export class Connection implements RouteScope, Watched {
     const info = this.#info;
     if (!plugin?.handle || !info) throw new Refusal(client, "not_supported", "the plugin handles no streams");
     this.#state = "handling";
+    this.#queues.setup.delete(this);
     this.#tellOpen();
     await plugin.handle(
       counting(replaying(client.stream, client.head), this.sent, this.received),
@@ -344,7 +354,7 @@ export class Connection implements RouteScope, Watched {
   }
 
   async #relay(client: ByteStream): Promise<void> {
-    const { idle, halfClosed } = this.#plane.queues;
+    const { idle, halfClosed } = this.#queues;
     if (!this.#upstream) throw new TypeError("There is no upstream to relay to");
     this.#state = "relaying";
     this.#tellOpen();
@@ -383,7 +393,8 @@ export class Connection implements RouteScope, Watched {
   }
 
   async #dialOne(target: string, greeting: Parameters<typeof greetUpstream>[1]): Promise<Deno.TcpConn> {
-    const { dialer, queues, metrics } = this.#plane;
+    const { dialer, metrics } = this.#plane;
+    const queues = this.#queues;
     const attempt = this.#attempt = new DialAttempt();
     const before = performance.now();
     let failure: string | undefined;
@@ -488,11 +499,14 @@ export class Connection implements RouteScope, Watched {
   /** What a plugin's hook throws is that plugin's fault, and must not keep anything from being freed. */
   #tell(...[hook, event]: ["dialed", DialEvent] | ["closed", ClosedEvent]): void {
     const plugin = this.#plugin;
-    try {
-      if (hook === "dialed") plugin?.dialed?.(event);
-      else plugin?.closed?.(event);
-    } catch (error) {
+    const failed = (error: unknown) => {
       this.#plane.log.error("plugin_fault", this.#fields({ hook, reason: messageOf(error) }));
+    };
+    try {
+      const told = hook === "dialed" ? plugin?.dialed?.(event) : plugin?.closed?.(event);
+      if (told instanceof Promise) told.catch(failed);
+    } catch (error) {
+      failed(error);
     }
   }
 

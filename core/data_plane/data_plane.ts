@@ -1,10 +1,12 @@
 import type { LimitsConfig, ListenerConfig } from "../config/config.ts";
+import { isDeepStrictEqual } from "node:util";
 import { closeQuietly } from "../byte_stream.ts";
 import { messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type AddressSet, canonicalAddress, parseCidrs } from "../net/address.ts";
 import { CertificateStore } from "../tls/contexts.ts";
 import { createTerminator, type Terminator } from "../tls/terminate.ts";
+import type { PluginHandle } from "../plugin/host.ts";
 import { Connection, type DialAttempt } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
@@ -38,8 +40,15 @@ export interface Listener {
 }
 
 /** What follows from `limits`, and is made anew when a reload changes them. */
-class TimedQueues {
+export class TimedQueues {
   readonly limits: LimitsConfig;
+  /** The longest that a plugin may take to decide. */
+  readonly routeTimeoutMs: number;
+  /**
+   * Everything from accept to relaying. Each step below has a limit of its own; this one holds however the steps
+   * add up.
+   */
+  readonly setup: Deadlines<Connection>;
   /** Clients that have not said yet what they want, or are in a handshake. */
   readonly clients: Deadlines<Connection>;
   /** Attempts to reach an upstream. */
@@ -49,17 +58,21 @@ class TimedQueues {
   /** Connections of which one direction has ended; absent when `idle` watches them anyway. */
   readonly halfClosed: IdleWatch<Connection> | undefined;
 
-  constructor(limits: LimitsConfig) {
+  constructor(limits: LimitsConfig, routeTimeoutMs: number) {
+    const { prefaceTimeoutMs, connectTimeoutMs } = limits;
+    const setupTimeoutMs = prefaceTimeoutMs + routeTimeoutMs + connectTimeoutMs;
     const expireIdle = (connection: Connection) => connection.end("idle_timeout");
     this.limits = limits;
-    this.clients = new Deadlines(limits.prefaceTimeoutMs, (connection) => connection.expire());
-    this.dials = new Deadlines(limits.connectTimeoutMs, (attempt) => attempt.expire());
+    this.routeTimeoutMs = routeTimeoutMs;
+    this.setup = new Deadlines(setupTimeoutMs, (connection) => connection.expire("setup_timeout"));
+    this.clients = new Deadlines(prefaceTimeoutMs, (connection) => connection.expire());
+    this.dials = new Deadlines(connectTimeoutMs, (attempt) => attempt.expire());
     if (limits.idleTimeoutMs > 0) this.idle = new IdleWatch(limits.idleTimeoutMs, expireIdle);
     else this.halfClosed = new IdleWatch(HALF_CLOSED_IDLE_MS, expireIdle);
   }
 
   close(): void {
-    for (const queue of [this.clients, this.dials, this.idle, this.halfClosed]) queue?.close();
+    for (const queue of [this.setup, this.clients, this.dials, this.idle, this.halfClosed]) queue?.close();
   }
 }
 
@@ -94,7 +107,7 @@ export class DataPlane {
     this.#idPrefix = identity.idPrefix;
     this.limits = new SharedLimits(identity.sharedLimits, identity.ledger);
     this.log = log;
-    this.#queues = new TimedQueues(settings.limits);
+    this.#queues = new TimedQueues(settings.limits, 0);
     this.#apply(settings);
   }
 
@@ -104,11 +117,22 @@ export class DataPlane {
 
   /** Takes new settings in one step; open connections keep the times that they began with. */
   configure(settings: PlaneSettings): void {
-    if (JSON.stringify(settings.limits) !== JSON.stringify(this.#queues.limits)) {
-      this.#retired.push(this.#queues);
-      this.#queues = new TimedQueues(settings.limits);
+    if (!isDeepStrictEqual(settings.limits, this.#queues.limits)) {
+      this.#replaceQueues(settings.limits, this.#queues.routeTimeoutMs);
     }
     this.#apply(settings);
+  }
+
+  /** Swaps the plugins, in the order in which they are asked. Connections that are decided keep theirs. */
+  usePlugins(plugins: readonly PluginHandle[]): void {
+    this.router.replace(plugins);
+    const longest = Math.max(0, ...plugins.map(({ routeTimeoutMs }) => routeTimeoutMs));
+    if (longest !== this.#queues.routeTimeoutMs) this.#replaceQueues(this.#queues.limits, longest);
+  }
+
+  #replaceQueues(limits: LimitsConfig, routeTimeoutMs: number): void {
+    this.#retired.push(this.#queues);
+    this.#queues = new TimedQueues(limits, routeTimeoutMs);
   }
 
   #apply(settings: PlaneSettings): void {

@@ -32,7 +32,7 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
     async usePlugins(plugins) {
       const handles = [];
       for (const plugin of plugins) handles.push(await usePlugin(plugin));
-      started().router.replace(handles);
+      started().usePlugins(handles);
     },
     connectPlugin: (name, port, hooks) => remote.get(name)?.connect(port, hooks),
     disconnectPlugin: (name) => remote.get(name)?.disconnect(),

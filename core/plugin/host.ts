@@ -28,8 +28,8 @@ export interface PluginHandle {
   readonly handle?:
     | ((stream: ByteStream, connection: ConnectionInfo, scope: SignalScope) => Promise<void>)
     | undefined;
-  readonly dialed?: (event: DialEvent) => void;
-  readonly closed?: (event: ClosedEvent) => void;
+  readonly dialed?: (event: DialEvent) => unknown;
+  readonly closed?: (event: ClosedEvent) => unknown;
 }
 
 /** Something with a signal that is made when somebody first asks for it. */
@@ -102,12 +102,12 @@ export class InlineHandle implements PluginHandle {
     return plugin.handle && ((stream, connection, scope) => plugin.handle!(stream, connection, scope));
   }
 
-  dialed(event: DialEvent): void {
-    this.#holder.plugin.dialed?.(event);
+  dialed(event: DialEvent): unknown {
+    return this.#holder.plugin.dialed?.(event);
   }
 
-  closed(event: ClosedEvent): void {
-    this.#holder.plugin.closed?.(event);
+  closed(event: ClosedEvent): unknown {
+    return this.#holder.plugin.closed?.(event);
   }
 }
 

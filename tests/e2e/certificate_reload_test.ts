@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { writeAll } from "../../core/byte_stream.ts";
-import { watchCertificates } from "../../core/tls/watch_certificates.ts";
+import { watchFiles } from "../../core/watch_files.ts";
 import { startEcho } from "../support/echo.ts";
 import { TestGateway } from "../support/gateway.ts";
 import { sClient } from "../support/openssl.ts";
@@ -26,7 +26,7 @@ async function watching(name: string) {
   const { supervisor } = gateway;
   const paths = supervisor.config.tls.certificates.flatMap(({ cert, key }) => [cert, key]);
   const stop = new AbortController();
-  const watched = watchCertificates(paths, () => supervisor.reloadCertificates(), {
+  const watched = watchFiles(paths, () => supervisor.reloadCertificates(), {
     signal: stop.signal,
     settleMs: 30,
   });

@@ -47,7 +47,7 @@ export class TestPlane implements AsyncDisposable {
     const log = createLog("test", "debug", (event) => this.events.push(event));
     this.plane = new DataPlane(identity, settings, log);
     const all = { routeTimeoutMs: 5000, ...traits };
-    this.plane.router.replace(plugins.map((plugin, i) => inlineHandle(`plugin-${i}`, all, plugin)));
+    this.plane.usePlugins(plugins.map((plugin, i) => inlineHandle(`plugin-${i}`, all, plugin)));
     this.port = this.plane.listen({
       address: "127.0.0.1:0",
       hostname: "127.0.0.1",

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { watchCertificates } from "../../../core/tls/watch_certificates.ts";
-import { granted } from "../../support/permissions.ts";
-import { temporaryFolder } from "../../support/processes.ts";
-import { until } from "../../support/until.ts";
+import { watchFiles } from "../../core/watch_files.ts";
+import { granted } from "../support/permissions.ts";
+import { temporaryFolder } from "../support/processes.ts";
+import { until } from "../support/until.ts";
 
 const files = { ignore: !granted("read", "write") };
 const SETTLE_MS = 20;
@@ -15,7 +15,7 @@ async function watching(
 ): Promise<void> {
   const controller = new AbortController();
   let changes = 0;
-  const watch = watchCertificates(paths, () => {
+  const watch = watchFiles(paths, () => {
     changes++;
     return onChange();
   }, { signal: controller.signal, settleMs: SETTLE_MS });
@@ -103,7 +103,7 @@ Deno.test(
   "A watch that is ended before it began, or whose folder is missing, ends in peace",
   files,
   async () => {
-    await watchCertificates(["/nonexistent/cert.pem"], () => assert.fail(), { signal: AbortSignal.abort() });
+    await watchFiles(["/nonexistent/cert.pem"], () => assert.fail(), { signal: AbortSignal.abort() });
     await watching(["/nonexistent/cert.pem"], async () => {});
   },
 );

@@ -20,7 +20,7 @@ export interface WatchOptions {
  *
  * @returns When the signal is aborted; by then everything is released.
  */
-export async function watchCertificates(
+export async function watchFiles(
   paths: readonly string[],
   onChange: () => void | Promise<void>,
   { signal, settleMs = SETTLE_MS }: WatchOptions,
