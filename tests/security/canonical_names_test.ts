@@ -51,7 +51,7 @@ const names: readonly { asked: string | Uint8Array; is: string | undefined }[] =
   { asked: "-db.example.com", is: undefined },
   { asked: "db-.example.com", is: undefined },
   { asked: `${LABEL_63}a.example.com`, is: undefined },
-  { asked: `a${NAME_253}`, is: undefined },
+  { asked: NAME_253.replace("b", "bb"), is: undefined },
   { asked: "a.".repeat(200) + "example.com", is: undefined },
   { asked: "127.0.0.1", is: undefined },
   { asked: "127.1", is: undefined },

@@ -20,7 +20,7 @@ async function routing(to: string): Promise<TestPlane> {
     { protocol: "postgres", to },
     { protocol: "tls", to },
     { protocol: "other", to },
-  ], { proxyFrom: ["127.0.0.1/32"] });
+  ], { proxyFrom: ["127.0.0.1/32"], limits: { prefaceTimeoutMs: 2000 } });
 }
 
 const stuffed: readonly { name: string; sent: Uint8Array }[] = [
@@ -95,6 +95,7 @@ for (const { name, answer } of answers) {
     await client.read(first);
     assert.equal(first[0], "S".charCodeAt(0));
     await writeAll(client, HELLO);
+    await client.closeWrite();
     const end = await readToEnd(client);
     assert.deepEqual([end.length, alertIn(end)], [7, 80]);
     assert.equal(bytes(...seen).toHex(), SSL_REQUEST.toHex());

@@ -21,7 +21,9 @@ const gaveUp = await giveUpPermissions([plugin]);
 const states = PERMISSION_KINDS.map((name) =>
   [name, Deno.permissions.querySync({ name } as Deno.PermissionDescriptor).state] as const
 );
-const ran = await (async () => (await new Deno.Command("/bin/true").output()).success)().catch(({ name }) => name);
+const ran = await (async () => (await new Deno.Command("/bin/true").output()).success)().catch(({ name }) =>
+  name
+);
 const result = JSON.stringify({
   gaveUp,
   states: Object.fromEntries(states),
