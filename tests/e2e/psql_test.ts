@@ -203,7 +203,7 @@ Deno.test({
       alpn: ["postgresql"],
       input: "hello",
     });
-    await served;
     assert.deepEqual([alpn, received], ["postgresql", "postgresql: hello"], log);
+    await served;
   },
 });
