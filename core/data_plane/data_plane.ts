@@ -7,7 +7,8 @@ import { type AddressSet, canonicalAddress, parseCidrs } from "../net/address.ts
 import { CertificateStore } from "../tls/contexts.ts";
 import { createTerminator, type Terminator } from "../tls/terminate.ts";
 import type { PluginHandle } from "../plugin/host.ts";
-import { Connection, type DialAttempt } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { DialAttempt } from "./dial_targets.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
 import { HttpsRedirects } from "./https_redirects.ts";
@@ -168,18 +169,18 @@ export class DataPlane {
 
   /** At most `limit` rows, oldest first. */
   rows(limit: number): ConnectionRow[] {
-    return this.#connections.values().take(limit).map((connection) => connection.row()).toArray();
+    return this.#connections.values().take(limit).map((connection) => connection.record.row()).toArray();
   }
 
   /** Ends one connection. False when there is none with this id. */
   closeConnection(id: string): boolean {
-    const connection = this.#connections.values().find((one) => one.id === id);
+    const connection = this.#connections.values().find((one) => one.record.id === id);
     connection?.end("closed_by_admin");
     return connection !== undefined;
   }
 
   snapshot(): MetricsSnapshot {
-    return this.metrics.snapshot(this.#connections.values().map((connection) => connection.row()));
+    return this.metrics.snapshot(this.#connections.values().map((connection) => connection.record.row()));
   }
 
   /** Stops to accept. Open connections go on. */

@@ -30,10 +30,20 @@ export function proxyHeader(
   }
 }
 
+/** What an upstream gets before the client's next bytes. */
+export interface Greeting {
+  /** A PROXY header, or nothing. */
+  readonly header: Uint8Array;
+  /** Whether it is to be asked for TLS, as a PostgreSQL server is. */
+  readonly sslRequested: boolean;
+  /** What was read from the client already. */
+  readonly head: Uint8Array;
+}
+
 /** Sends what the upstream gets before the client's next bytes: at most two writes and one read. */
 export async function greetUpstream(
   upstream: ByteStream,
-  greeting: { readonly header: Uint8Array; readonly sslRequested: boolean; readonly head: Uint8Array },
+  greeting: Greeting,
 ): Promise<void> {
   if (greeting.sslRequested) {
     await writeAll(upstream, join(greeting.header, SSL_REQUEST));

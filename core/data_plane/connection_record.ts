@@ -1,0 +1,81 @@
+import type { LogFields } from "../log.ts";
+import { formatHostPort } from "../net/address.ts";
+import type { ConnectionInfo, Endpoint } from "../plugin/contract.ts";
+import type { PluginHandle } from "../plugin/host.ts";
+import type { Listener } from "./data_plane.ts";
+import type { ByteCount } from "./relay.ts";
+import type { ConnectionRow } from "./snapshot.ts";
+
+/** Where a connection is on its path. */
+export type ConnectionState =
+  | "preface"
+  | "routing"
+  | "handshake"
+  | "dialing"
+  | "relaying"
+  | "handling"
+  | "refused";
+
+/** What is known of one connection so far, and how it is told to the log and the admin side. */
+export class ConnectionRecord {
+  readonly id: string;
+  readonly listener: Listener;
+  readonly peer: Endpoint;
+  /** In `performance.now()` milliseconds. */
+  readonly acceptedAt: number = performance.now();
+  readonly sent: ByteCount = { bytes: 0 };
+  readonly received: ByteCount = { bytes: 0 };
+  state: ConnectionState = "preface";
+  info: ConnectionInfo | undefined;
+  /** Who decided. */
+  plugin: PluginHandle | undefined;
+  /** The target that was tried last. */
+  target: string | undefined;
+  /** What ended it; absent while it is open. */
+  result: string | undefined;
+
+  constructor(id: string, listener: Listener, peer: Endpoint) {
+    this.id = id;
+    this.listener = listener;
+    this.peer = peer;
+  }
+
+  /** Milliseconds since it was accepted. */
+  get age(): number {
+    return performance.now() - this.acceptedAt;
+  }
+
+  /** What every log line about it has, and `more`. */
+  fields(more: LogFields): LogFields {
+    return {
+      connection: this.id,
+      source: this.#source(),
+      sni: this.info?.tls?.serverName,
+      plugin: this.plugin?.name,
+      target: this.target,
+      ...more,
+    };
+  }
+
+  row(): ConnectionRow {
+    const sni = this.info?.tls?.serverName;
+    return {
+      id: this.id,
+      listener: this.listener.address,
+      source: this.#source(),
+      protocol: this.info?.protocol ?? "",
+      ...(sni !== undefined && { sni }),
+      ...(this.plugin && { plugin: this.plugin.name }),
+      ...(this.target !== undefined && { target: this.target }),
+      state: this.state,
+      bytesIn: this.sent.bytes,
+      bytesOut: this.received.bytes,
+      since: Math.round(performance.timeOrigin + this.acceptedAt),
+    };
+  }
+
+  #source(): string {
+    const { address, port } = this.info?.source ?? this.peer;
+    return formatHostPort({ host: address, port });
+  }
+}

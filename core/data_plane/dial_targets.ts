@@ -1,0 +1,88 @@
+import { closeQuietly } from "../byte_stream.ts";
+import { GatewayError, messageOf } from "../errors.ts";
+import { parseHostPort } from "../net/address.ts";
+import type { Forward } from "../plugin/contract.ts";
+import type { Connection } from "./connection.ts";
+import { type Client, Refusal } from "./refusal.ts";
+import { type Greeting, greetUpstream } from "./upstream.ts";
+
+/** At most this many targets of one decision are tried, so that the time a client may wait is bounded. */
+const MAX_DIAL_ATTEMPTS = 4;
+
+/** One attempt to reach an upstream; its time also covers what is said before the relay begins. */
+export class DialAttempt {
+  readonly controller = new AbortController();
+  upstream: Deno.TcpConn | undefined;
+
+  expire(): void {
+    this.controller.abort();
+    closeQuietly(this.upstream);
+  }
+}
+
+/**
+ * Connects to the first target that lets itself be greeted.
+ *
+ * @throws {Refusal} None does.
+ */
+export async function dialAny(
+  connection: Connection,
+  to: Forward["to"],
+  client: Client,
+  greeting: Greeting,
+): Promise<Deno.TcpConn> {
+  const { record } = connection;
+  record.state = "dialing";
+  const targets = typeof to === "string" ? [to] : to.slice(0, MAX_DIAL_ATTEMPTS);
+  let last: unknown;
+  for (const target of targets) {
+    record.target = target;
+    try {
+      return await dialOne(connection, target, greeting);
+    } catch (error) {
+      if (record.result !== undefined) throw error; // ended from outside: there is nobody left to dial for
+      last = error;
+    }
+  }
+  const timedOut = last instanceof GatewayError && last.code === "dial-timeout";
+  throw new Refusal(
+    client,
+    timedOut ? "connect_timeout" : "connect_failed",
+    `${record.target}: ${messageOf(last)}`,
+  );
+}
+
+async function dialOne(connection: Connection, target: string, greeting: Greeting): Promise<Deno.TcpConn> {
+  const { record, queues, plane } = connection;
+  const attempt = connection.attempt = new DialAttempt();
+  const before = performance.now();
+  let failure: string | undefined;
+  queues.dials.add(attempt);
+  try {
+    const upstream = await plane.dialer.dial(
+      parseHostPort(target, { minPort: 1 }),
+      attempt.controller.signal,
+    );
+    attempt.upstream = upstream;
+    if (record.result !== undefined) throw new GatewayError("dial-failed", "The client left");
+    upstream.setNoDelay();
+    await greetUpstream(upstream, greeting);
+    connection.attempt = undefined;
+    return upstream;
+  } catch (error) {
+    failure = messageOf(error);
+    const late = attempt.controller.signal.aborted && record.result === undefined;
+    attempt.expire();
+    throw late ? new GatewayError("dial-timeout", "No answer in time", { cause: error }) : error;
+  } finally {
+    queues.dials.delete(attempt);
+    const ms = performance.now() - before;
+    if (record.plugin) plane.metrics.dialed(record.plugin.name, ms / 1000);
+    connection.tell("dialed", {
+      connection: record.id,
+      target,
+      ms,
+      ...(failure !== undefined && { failure }),
+    });
+  }
+}

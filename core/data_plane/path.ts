@@ -1,0 +1,249 @@
+import type { ByteStream } from "../byte_stream.ts";
+import { GatewayError, messageOf } from "../errors.ts";
+import { canonicalAddress } from "../net/address.ts";
+import type { ConnectionInfo, Decision, Endpoint, Forward, Terminate } from "../plugin/contract.ts";
+import type { PluginHandle } from "../plugin/host.ts";
+import type { Terminated } from "../tls/terminate.ts";
+import type { Connection } from "./connection.ts";
+import { dialAny } from "./dial_targets.ts";
+import type { Preface } from "./preface/preface.ts";
+import { readPreface } from "./preface/read_preface.ts";
+import { type Client, Refusal } from "./refusal.ts";
+import { PluginFault, type Routed } from "./router.ts";
+import { counting } from "./streams/counting.ts";
+import { replaying } from "./streams/replaying.ts";
+import { proxyHeader } from "./upstream.ts";
+
+const NOTHING = new Uint8Array();
+
+/**
+ * Walks a connection from its first byte to its upstream: preface → route → (terminate TLS) → dial.
+ *
+ * @returns The client's side, when there is something to relay: `connection.upstream` is connected then.
+ * @throws {Refusal} The client is to be turned away.
+ */
+export async function walk(connection: Connection): Promise<ByteStream | undefined> {
+  const { record, plane } = connection;
+  const preface = await readFirstBytes(connection);
+  const info = record.info = describe(connection, preface);
+  const client: Client = {
+    stream: connection.conn,
+    head: preface.replay,
+    layer: preface.tls ? "tls" : preface.protocol,
+    sslRequested: preface.sslRequested,
+  };
+  admitProxied(connection, preface, client);
+  record.state = "routing";
+  const routed = await route(connection, info, client);
+  if (routed === undefined) return await takeUnrouted(connection, info, client);
+  record.plugin = routed.plugin;
+  plane.metrics.connectionOpened(routed.plugin.name);
+  return await carryOut(connection, routed.decision, preface, client);
+}
+
+async function readFirstBytes(connection: Connection): Promise<Preface> {
+  const { queues, plane, record, conn } = connection;
+  queues.clients.add(connection);
+  try {
+    const result = await readPreface(conn, {
+      maxBytes: queues.limits.maxPrefaceBytes,
+      proxy: record.listener.proxyFrom.has(record.peer.address) ? "trusted" : "refused",
+    });
+    if (result.kind === "preface") return result.preface;
+    const layer = result.protocol ?? "other";
+    throw new Refusal(
+      { stream: conn, head: NOTHING, layer, sslRequested: false },
+      result.fault,
+      result.detail,
+    );
+  } finally {
+    queues.clients.delete(connection);
+    plane.metrics.prefaceRead(record.age / 1000);
+  }
+}
+
+/** A client behind a trusted proxy is counted by its own address, as others are when they are accepted. */
+function admitProxied(connection: Connection, { proxy }: Preface, client: Client): void {
+  if (!proxy?.source) return;
+  const { limits } = connection.queues;
+  const broken = connection.plane.limits.admitSource(proxy.source.address, limits);
+  if (broken !== undefined) throw new Refusal(client, broken, "");
+  connection.admitted = { source: proxy.source.address, limits };
+}
+
+function describe({ record, conn }: Connection, { proxy, protocol, tls }: Preface): ConnectionInfo {
+  return {
+    id: record.id,
+    listener: record.listener.address,
+    source: proxy?.source ?? record.peer,
+    destination: proxy?.destination ?? endpointOf(conn.localAddr),
+    peer: record.peer,
+    protocol,
+    ...(tls && { tls }),
+  };
+}
+
+function endpointOf(address: Deno.NetAddr): Endpoint {
+  return { address: canonicalAddress(address.hostname), port: address.port };
+}
+
+async function route(
+  connection: Connection,
+  info: ConnectionInfo,
+  client: Client,
+): Promise<Routed | undefined> {
+  const { router, metrics } = connection.plane;
+  const before = performance.now();
+  try {
+    const routed = await router.route(info, connection);
+    if (routed) metrics.routed(routed.plugin.name, (performance.now() - before) / 1000);
+    return routed;
+  } catch (error) {
+    throw pluginRefusal(connection, error, client);
+  }
+}
+
+/** A plugin that does not work lets nobody in. */
+function pluginRefusal({ record, plane }: Connection, error: unknown, client: Client): unknown {
+  if (!(error instanceof PluginFault) || record.result !== undefined) return error;
+  const { plugin, timedOut, cause } = error;
+  plane.log.error("plugin_fault", { connection: record.id, plugin: plugin.name, reason: messageOf(cause) });
+  return new Refusal(client, timedOut ? "timeout" : "plugin_failed", `plugin ${plugin.name}`);
+}
+
+/** Plain HTTP on an `http` listener is sent on to https; everything else that no plugin takes is refused. */
+async function takeUnrouted(
+  connection: Connection,
+  info: ConnectionInfo,
+  client: Client,
+): Promise<undefined> {
+  if (connection.record.listener.kind === "http" && info.protocol === "http") {
+    connection.beginHandling();
+    await connection.plane.redirects.serve(replaying(client.stream, client.head), info, connection);
+    return;
+  }
+  const named = info.tls?.serverName !== undefined;
+  const unnamed = info.tls || info.protocol === "postgres" ? "no_server_name" : "no_route";
+  throw new Refusal(client, named ? "unknown_name" : unnamed, "no plugin takes it");
+}
+
+async function carryOut(
+  connection: Connection,
+  decision: Decision,
+  preface: Preface,
+  client: Client,
+): Promise<ByteStream | undefined> {
+  switch (decision.kind) {
+    case "forward":
+      return await forward(connection, decision, preface, client);
+    case "terminate":
+      return await terminate(connection, decision, preface, client);
+    case "handle":
+      await handle(connection, client);
+      return;
+    case "reject":
+      throw new Refusal(client, decision.reason, decision.detail ?? "");
+  }
+}
+
+async function forward(
+  connection: Connection,
+  decision: Forward,
+  preface: Preface,
+  client: Client,
+): Promise<ByteStream> {
+  const { record } = connection;
+  const { info } = decided(connection);
+  connection.upstream = await dialAny(connection, decision.to, client, {
+    header: proxyHeader(decision, info, preface.proxy),
+    sslRequested: client.sslRequested,
+    head: client.head,
+  });
+  record.sent.bytes += client.head.length;
+  return client.stream;
+}
+
+async function handle(connection: Connection, client: Client): Promise<void> {
+  const { record } = connection;
+  const { plugin, info } = decided(connection);
+  if (!plugin.handle) throw new Refusal(client, "not_supported", "the plugin handles no streams");
+  connection.beginHandling();
+  connection.tellOpened();
+  const stream = counting(replaying(client.stream, client.head), record.sent, record.received);
+  await plugin.handle(stream, info, connection);
+}
+
+async function terminate(
+  connection: Connection,
+  decision: Terminate,
+  preface: Preface,
+  client: Client,
+): Promise<ByteStream | undefined> {
+  const { record, plane } = connection;
+  const { plugin, info } = decided(connection);
+  if (!info.tls || info.terminated) throw new Refusal(client, "not_supported", "no TLS to terminate");
+  const { serverName } = info.tls;
+  if (serverName === undefined) throw new Refusal(client, "no_server_name", "no certificate without a name");
+  if (!plane.certificates.lookup(serverName)) {
+    throw new Refusal(client, "unknown_name", `no certificate for "${serverName}"`);
+  }
+  const terminated = await shakeHands(connection, serverName, decision, client);
+  const behind = record.info = { ...info, terminated: terminated.info };
+  const inner: Client = {
+    stream: terminated.stream,
+    head: NOTHING,
+    layer: info.protocol === "postgres" ? "postgres" : "other",
+    sslRequested: false,
+  };
+  const next = decision.then ?? await askAgain(connection, plugin, behind, inner);
+  return await carryOut(connection, next, preface, inner);
+}
+
+async function askAgain(
+  connection: Connection,
+  plugin: PluginHandle,
+  info: ConnectionInfo,
+  client: Client,
+): Promise<Decision> {
+  connection.record.state = "routing";
+  const decision = await connection.plane.router.ask(plugin, info, connection).catch((error) => {
+    throw pluginRefusal(connection, error, client);
+  });
+  if (decision === undefined) throw new Refusal(client, "forbidden", "the plugin takes it no more");
+  return decision;
+}
+
+async function shakeHands(
+  connection: Connection,
+  serverName: string,
+  { alpn, minVersion, clientCertificate }: Terminate,
+  client: Client,
+): Promise<Terminated> {
+  const { queues, plane, record } = connection;
+  record.state = "handshake";
+  queues.clients.add(connection);
+  const before = performance.now();
+  try {
+    const terminated = await plane.terminator.terminate(client.stream, {
+      replay: client.head,
+      serverName,
+      ...(alpn && { alpn }),
+      ...(minVersion && { minVersion }),
+      ...(clientCertificate && { clientCertificate }),
+    });
+    plane.metrics.handshake((performance.now() - before) / 1000);
+    return terminated;
+  } catch (error) {
+    // The CA that the plugin named is of no use: nothing has been said to the client yet.
+    const fault = error instanceof GatewayError ? new PluginFault(decided(connection).plugin, error) : error;
+    throw pluginRefusal(connection, fault, client);
+  } finally {
+    queues.clients.delete(connection);
+  }
+}
+
+/** Who decided on the connection, and on what grounds. */
+function decided({ record: { plugin, info } }: Connection): { plugin: PluginHandle; info: ConnectionInfo } {
+  if (!plugin || !info) throw new TypeError("Nothing is decided about this connection yet");
+  return { plugin, info };
+}
