@@ -23,13 +23,24 @@ export function openLogBatch(from: string, level: LogLevel, supervisor: Rpc<LogB
     const batch = [waiting, dropped] as const;
     waiting = [];
     dropped = 0;
-    supervisor.notify("log", ...batch);
+    try {
+      supervisor.notify("log", ...batch);
+    } catch { // a field that is not plain data, against its type
+      supervisor.notify("log", batch[0].map(asPlainData), batch[1]);
+    }
   };
   return createLog(from, level, (event) => {
     if (waiting.length === 0) waitingBatches.set(flush, setTimeout(flush, BATCH_MS));
     if (waiting.length < MAX_WAITING) waiting.push(event);
     else dropped++;
   });
+}
+
+function asPlainData(event: LogEvent): LogEvent {
+  const fields = Object.entries(event.fields).map((
+    [key, value],
+  ) => [key, value === undefined ? value : String(value)]);
+  return { ...event, fields: Object.fromEntries(fields) };
 }
 
 /** Hands over at once what every log of this worker still holds: what a worker says last is said before it ends. */

@@ -65,7 +65,8 @@ export function openRpc<Remote extends Methods>(end: MessageChannelEnd, local: M
     }
   };
 
-  end.onmessage = ({ data }: MessageEvent<Message>) => {
+  end.onmessage = ({ data }: MessageEvent<unknown>) => {
+    if (!isMessage(data)) return; // somebody else's code has the other end too, and may post what it likes
     if ("method" in data) {
       void serve(data.id, data.method, data.args);
       return;
@@ -105,6 +106,15 @@ export function openRpc<Remote extends Methods>(end: MessageChannelEnd, local: M
       pending.clear();
     },
   };
+}
+
+function isMessage(data: unknown): data is Message {
+  if (typeof data !== "object" || data === null || !("id" in data) || typeof data.id !== "number") {
+    return false;
+  }
+  if ("method" in data) return typeof data.method === "string" && "args" in data && Array.isArray(data.args);
+  if ("value" in data) return true;
+  return "error" in data && typeof data.error === "object" && data.error !== null && "message" in data.error;
 }
 
 function unknownMethod(method: string): never {

@@ -79,7 +79,8 @@ interface FolderWatch {
 function watchFolders(folders: string[], signal: AbortSignal): FolderWatch {
   const watcher = openWatcher(folders);
   const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
-  signal.addEventListener("abort", () => abort(), { once: true });
+  const onAbort = () => abort();
+  signal.addEventListener("abort", onAbort, { once: true });
   let wake = () => {};
   const follow = async () => {
     for await (const { kind } of watcher ?? []) {
@@ -99,6 +100,7 @@ function watchFolders(folders: string[], signal: AbortSignal): FolderWatch {
       }
     },
     async close() {
+      signal.removeEventListener("abort", onAbort);
       abort();
       watcher?.close();
       await following;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { GatewayConfig } from "../../core/config/config.ts";
 import { messageOf } from "../../core/errors.ts";
@@ -103,6 +104,7 @@ class Reloads {
   #running = false;
   #again = false;
   #watching = new AbortController();
+  #watched: readonly string[] = [];
 
   constructor(supervisor: Supervisor, prepare: () => Promise<Prepared>) {
     this.#supervisor = supervisor;
@@ -125,9 +127,11 @@ class Reloads {
 
   /** Watches the files of the certificates that are in use, and no others any more. */
   watchCertificates(): void {
+    const files = this.#supervisor.config.tls.certificates.flatMap(({ cert, key }) => [cert, key]);
+    if (isDeepStrictEqual(files, this.#watched)) return; // a new watch could miss what changes just now
     this.stopWatching();
     this.#watching = new AbortController();
-    const files = this.#supervisor.config.tls.certificates.flatMap(({ cert, key }) => [cert, key]);
+    this.#watched = files;
     void watchFiles(files, () => this.#supervisor.reloadCertificates(), this.#watching);
   }
 

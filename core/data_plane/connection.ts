@@ -27,6 +27,8 @@ export class Connection implements RouteScope, Watched {
   onEnd: (() => void) | undefined = undefined;
   /** The attempt to reach an upstream that is under way. */
   attempt: DialAttempt | undefined;
+  /** Whether the time of the whole path is over. */
+  outOfTime = false;
   /** Connected and greeted. */
   upstream: Deno.TcpConn | undefined;
   /** What a client behind a trusted proxy is counted for. */
@@ -76,6 +78,16 @@ export class Connection implements RouteScope, Watched {
     this.end(result);
   }
 
+  /**
+   * The time of the whole path is over. While an upstream is being looked for, the client still gets its answer; else
+   * it is the client or a plugin that took all the time, and the connection ends.
+   */
+  expireSetup(): void {
+    this.outOfTime = true;
+    if (this.attempt) this.attempt.expire();
+    else this.expire("setup_timeout");
+  }
+
   /** Walks the whole path, and frees everything. Never rejects. */
   async serve(): Promise<void> {
     const { setup } = this.queues;
@@ -112,6 +124,7 @@ export class Connection implements RouteScope, Watched {
   tell(...[hook, event]: ["dialed", DialEvent] | ["closed", ClosedEvent]): void {
     const { plugin } = this.record;
     const failed = (error: unknown) => {
+      if (!this.plane.faults.may(`${hook} ${plugin?.name}`)) return;
       this.plane.log.error("plugin_fault", this.record.fields({ hook, reason: messageOf(error) }));
     };
     try {
@@ -139,6 +152,7 @@ export class Connection implements RouteScope, Watched {
 
   async #refuse({ client, reason, detail }: Refusal): Promise<void> {
     const { info, peer } = this.record;
+    this.queues.setup.delete(this); // from here on the goodbye has its own time
     this.#countRefusal(reason, info?.tls?.serverName ?? peer.address, detail);
     if (reason !== "client_closed") await this.#dismiss(client.stream, client.layer, reason);
   }
@@ -163,6 +177,7 @@ export class Connection implements RouteScope, Watched {
       const spoken = stream !== this.conn && layer === "other" ? await sniffLayer(stream) : layer;
       await refuse(stream, refusalBytes(spoken, reason));
     } finally {
+      if (stream !== this.conn) closeQuietly(stream); // the connection itself is closed at the end, once
       goodbyes.delete(this);
     }
   }
@@ -179,7 +194,8 @@ export class Connection implements RouteScope, Watched {
       record.result = "client_reset";
     } else {
       record.result = "error";
-      this.plane.log.error("connection_error", record.fields({ reason: messageOf(error) }));
+      const reason = messageOf(error);
+      if (this.plane.faults.may(reason)) this.plane.log.error("connection_error", record.fields({ reason }));
     }
   }
 

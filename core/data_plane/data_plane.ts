@@ -65,7 +65,7 @@ export class TimedQueues {
     const expireIdle = (connection: Connection) => connection.end("idle_timeout");
     this.limits = limits;
     this.routeTimeoutMs = routeTimeoutMs;
-    this.setup = new Deadlines(setupTimeoutMs, (connection) => connection.expire("setup_timeout"));
+    this.setup = new Deadlines(setupTimeoutMs, (connection) => connection.expireSetup());
     this.clients = new Deadlines(prefaceTimeoutMs, (connection) => connection.expire());
     this.dials = new Deadlines(connectTimeoutMs, (attempt) => attempt.expire());
     if (limits.idleTimeoutMs > 0) this.idle = new IdleWatch(limits.idleTimeoutMs, expireIdle);
@@ -87,6 +87,8 @@ export class DataPlane {
   readonly redirects = new HttpsRedirects();
   /** Strangers cause refusals, and must not fill the log with them. */
   readonly refusals = new LogOnce();
+  /** Faults that an operator should hear of, at a stranger's pace too: not crowded out by refusals. */
+  readonly faults = new LogOnce();
   /** Refused clients that are taking their answer. */
   readonly goodbyes = new Deadlines<Connection>(GOODBYE_MS, (connection) => connection.end("refused"));
   readonly log: Log;
@@ -139,6 +141,7 @@ export class DataPlane {
   #apply(settings: PlaneSettings): void {
     this.certificates.replace(settings.certificates);
     this.redirects.httpsPort = settings.httpsPort;
+    this.redirects.headersTimeoutMs = settings.limits.prefaceTimeoutMs;
     for (const listener of this.#listeners) {
       listener.proxyFrom = parseCidrs(settings.proxyFrom[listener.address] ?? []);
     }
@@ -180,7 +183,13 @@ export class DataPlane {
   }
 
   snapshot(): MetricsSnapshot {
-    return this.metrics.snapshot(this.#connections.values().map((connection) => connection.record.row()));
+    return this.metrics.snapshot(
+      this.#connections.values().map(({ record: { plugin, sent, received } }) => ({
+        plugin: plugin?.name,
+        bytesIn: sent.bytes,
+        bytesOut: received.bytes,
+      })),
+    );
   }
 
   /** Stops to accept. Open connections go on. */
@@ -218,7 +227,7 @@ export class DataPlane {
       } catch (error) {
         if (!this.#sockets.has(socket)) return;
         if (hasLeft(error)) continue;
-        if (this.refusals.may(`accept_failed ${listener.address}`)) {
+        if (this.faults.may(`accept_failed ${listener.address}`)) {
           this.log.warn("accept_failed", { listener: listener.address, reason: messageOf(error) });
         }
         await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
@@ -228,6 +237,12 @@ export class DataPlane {
 
   /** Limits first, before a byte is read or anything is allocated for the stranger. */
   #admit(conn: Deno.TcpConn, listener: Listener): void {
+    try {
+      conn.setNoDelay();
+    } catch { // the client has left already
+      closeQuietly(conn);
+      return;
+    }
     const { hostname, port } = conn.remoteAddr;
     const peer = { address: canonicalAddress(hostname), port };
     // Behind a trusted proxy every connection is from the proxy: its clients are counted once they are known.
@@ -247,11 +262,12 @@ export class DataPlane {
       }
       return;
     }
-    conn.setNoDelay();
     const id = `${this.#idPrefix}${(this.#lastId++).toString(36)}`;
     const connection = new Connection(this, listener, conn, peer, id);
     this.#connections.add(connection);
-    void connection.serve().then(() => {
+    void connection.serve().catch((error) => {
+      this.log.error("connection_error", { connection: id, reason: messageOf(error) });
+    }).then(() => {
       this.#connections.delete(connection);
       this.limits.release(peer.address, limits);
       if (this.#connections.size > 0) return;

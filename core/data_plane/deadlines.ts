@@ -1,3 +1,6 @@
+/** A timer that is set for longer fires at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /**
  * Many absolute deadlines of one length, with one timer.
  *
@@ -14,7 +17,7 @@ export class Deadlines<Entry extends object> {
 
   /** @param expire Called once an entry's time is over; the entry has been taken out by then. */
   constructor(timeoutMs: number, expire: (entry: Entry) => void) {
-    this.#timeoutMs = timeoutMs;
+    this.#timeoutMs = Math.min(timeoutMs, MAX_TIMER_MS);
     this.#expire = expire;
   }
 
@@ -39,14 +42,17 @@ export class Deadlines<Entry extends object> {
 
   readonly #sweep = (): void => {
     const now = performance.now(); // the timer that has fired stays set: what `expire` adds needs none of its own
-    for (const [entry, due] of this.#due) {
-      if (due > now) {
-        this.#timer = setTimeout(this.#sweep, due - now);
-        return;
+    let next: number | undefined;
+    try {
+      for (const [entry, due] of this.#due) {
+        next = due;
+        if (due > now) return;
+        this.#due.delete(entry);
+        this.#expire(entry);
       }
-      this.#due.delete(entry);
-      this.#expire(entry);
+      next = undefined;
+    } finally { // one that throws does not take the others' deadlines with it
+      this.#timer = next === undefined ? undefined : setTimeout(this.#sweep, Math.max(0, next - now));
     }
-    this.#timer = undefined;
   };
 }

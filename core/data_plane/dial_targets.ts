@@ -14,6 +14,10 @@ export class DialAttempt {
   readonly controller = new AbortController();
   upstream: Deno.TcpConn | undefined;
 
+  get expired(): boolean {
+    return this.controller.signal.aborted;
+  }
+
   expire(): void {
     this.controller.abort();
     closeQuietly(this.upstream);
@@ -42,6 +46,7 @@ export async function dialAny(
     } catch (error) {
       if (record.result !== undefined) throw error; // ended from outside: there is nobody left to dial for
       last = error;
+      if (connection.outOfTime) break;
     }
   }
   const timedOut = last instanceof GatewayError && last.code === "dial-timeout";
@@ -67,15 +72,15 @@ async function dialOne(connection: Connection, target: string, greeting: Greetin
     if (record.result !== undefined) throw new GatewayError("dial-failed", "The client left");
     upstream.setNoDelay();
     await greetUpstream(upstream, greeting);
-    connection.attempt = undefined;
     return upstream;
   } catch (error) {
     failure = messageOf(error);
-    const late = attempt.controller.signal.aborted && record.result === undefined;
+    const late = attempt.expired && record.result === undefined;
     attempt.expire();
     throw late ? new GatewayError("dial-timeout", "No answer in time", { cause: error }) : error;
   } finally {
     queues.dials.delete(attempt);
+    if (connection.attempt === attempt && !attempt.expired) connection.attempt = undefined;
     const ms = performance.now() - before;
     if (record.plugin) plane.metrics.dialed(record.plugin.name, ms / 1000);
     connection.tell("dialed", {

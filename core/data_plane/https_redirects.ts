@@ -9,12 +9,25 @@ import { answerAndClose, StreamHttpServer } from "./streams/http_server.ts";
 export class HttpsRedirects implements AsyncDisposable {
   /** The public port of https. */
   httpsPort = 443;
-  #server: StreamHttpServer | undefined;
+  /** How long a client may take for a request's headers, in milliseconds; open connections keep what they began with. */
+  headersTimeoutMs = 10_000;
+  /** By the time that they give: a reload may change it. Made when the first client comes. */
+  readonly #servers = new Map<number, StreamHttpServer>();
 
   /** Takes over the stream. Resolves when it is closed. */
   serve(stream: ByteStream, connection: ConnectionInfo, scope: SignalScope): Promise<void> {
-    this.#server ??= new StreamHttpServer((request, response) => this.#redirect(request, response));
-    return this.#server.serve(stream, connection, scope);
+    return this.#server().serve(stream, connection, scope);
+  }
+
+  #server(): StreamHttpServer {
+    const { headersTimeoutMs } = this;
+    const known = this.#servers.get(headersTimeoutMs);
+    if (known) return known;
+    const server = new StreamHttpServer((request, response) => this.#redirect(request, response), {
+      headersTimeoutMs,
+    });
+    this.#servers.set(headersTimeoutMs, server);
+    return server;
   }
 
   #redirect({ headers: { host = "" }, url = "" }: IncomingMessage, response: ServerResponse): void {
@@ -28,6 +41,6 @@ export class HttpsRedirects implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server?.[Symbol.asyncDispose]();
+    for (const server of this.#servers.values()) await server[Symbol.asyncDispose]();
   }
 }

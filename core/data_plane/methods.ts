@@ -15,14 +15,17 @@ export type PlanePlugin =
 /** What the supervisor asks of a data plane's worker. */
 export interface PlaneMethods extends Methods {
   start(identity: PlaneIdentity, settings: PlaneSettings): void;
-  /** Loads the inline plugins, and keeps a place for the isolated ones; in the order in which they are asked. */
-  usePlugins(plugins: readonly PlanePlugin[]): Promise<void>;
+  /**
+   * Loads and starts the inline plugins, and keeps a place for the isolated ones.
+   *
+   * @param plugins In the order in which they are asked.
+   * @param codeFolders Folders that may be read until the modules are loaded, and not by any `start`; see `sealCode`.
+   */
+  usePlugins(plugins: readonly PlanePlugin[], codeFolders: readonly string[]): Promise<void>;
   /** Takes a port to an isolated plugin's worker. */
   connectPlugin(name: string, port: MessagePort, hooks: PluginHooks): void;
   /** The plugin's worker has ended. */
   disconnectPlugin(name: string): void;
-  /** Gives up the permission to read code; see `sealCode`. */
-  seal(folders: readonly string[]): Promise<void>;
   configure(settings: PlaneSettings): void;
   /** Resolves to the port as bound. */
   listen(listener: PlaneListener): number;

@@ -107,7 +107,9 @@ async function route(
 function pluginRefusal({ record, plane }: Connection, error: unknown, client: Client): unknown {
   if (!(error instanceof PluginFault) || record.result !== undefined) return error;
   const { plugin, timedOut, cause } = error;
-  plane.log.error("plugin_fault", { connection: record.id, plugin: plugin.name, reason: messageOf(cause) });
+  if (plane.faults.may(`plugin_fault ${plugin.name}`)) {
+    plane.log.error("plugin_fault", { connection: record.id, plugin: plugin.name, reason: messageOf(cause) });
+  }
   return new Refusal(client, timedOut ? "timeout" : "plugin_failed", `plugin ${plugin.name}`);
 }
 
@@ -170,7 +172,12 @@ async function handle(connection: Connection, client: Client): Promise<void> {
   connection.beginHandling();
   connection.tellOpened();
   const stream = counting(replaying(client.stream, client.head), record.sent, record.received);
-  await plugin.handle(stream, info, connection);
+  connection.queues.idle?.add(connection);
+  try {
+    await plugin.handle(stream, info, connection);
+  } finally {
+    connection.queues.idle?.delete(connection);
+  }
 }
 
 async function terminate(

@@ -1,4 +1,4 @@
-import { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
+import { type ByteStream, writeAll } from "../byte_stream.ts";
 import type { Protocol, RejectReason } from "../plugin/contract.ts";
 import { encodeErrorResponse } from "./preface/postgres.ts";
 import type { BrokenLimit } from "./limits.ts";
@@ -124,7 +124,7 @@ const MAX_DISCARDED_BYTES = 64 * 1024;
 
 /**
  * Sends a refusal and waits for the client to take it: closing while bytes lie unread would reset the connection,
- * and the client might never see the answer. The caller bounds the time.
+ * and the client might never see the answer. The caller bounds the time, and closes.
  */
 export async function refuse(stream: ByteStream, answer: Uint8Array): Promise<void> {
   try {
@@ -138,7 +138,5 @@ export async function refuse(stream: ByteStream, answer: Uint8Array): Promise<vo
     }
   } catch {
     // The client left first, or the time for its goodbye is over: there is nobody to tell.
-  } finally {
-    closeQuietly(stream);
   }
 }

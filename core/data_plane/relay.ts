@@ -6,6 +6,9 @@ export interface ByteCount {
   bytes: number;
 }
 
+/** Which operation of one direction failed. */
+type Failure = "read" | "write";
+
 /** How a relay ended: both sides sent FIN, or one of them died. */
 export type RelayEnd = "ok" | "client_reset" | "upstream_reset";
 
@@ -22,12 +25,13 @@ const mediumBuffers = new BufferPool(16 * 1024, 2048, 64);
 /**
  * Copies bytes both ways until both sides have sent FIN or one has failed. The caller closes both then.
  *
- * A FIN is passed on at once and alone (half-close): the other direction goes on. A failure on either side (a
- * reset) closes both at once. The next read waits until the last write is done, which is the backpressure.
+ * A FIN is passed on at once and alone (half-close): the other direction goes on. So does the reply of an upstream
+ * that takes no more, because it may have answered before it went. Any other failure, a reset as a rule, closes both
+ * at once. The next read waits until the last write is done, which is the backpressure.
  *
  * @param sent Counts client → upstream.
  * @param received Counts upstream → client.
- * @param onHalfClosed Called when a direction has ended well.
+ * @param onHalfClosed Called when a direction has ended and the other may go on.
  */
 export async function relay(
   client: ByteStream,
@@ -37,18 +41,20 @@ export async function relay(
   onHalfClosed?: () => void,
 ): Promise<RelayEnd> {
   let end: RelayEnd = "ok";
-  const fail = (failed: RelayEnd) => {
+  const close = (failed: RelayEnd) => {
     if (end === "ok") end = failed;
     closeQuietly(client);
     closeQuietly(upstream);
   };
   const up = pump(client, upstream, sent).then((failed) => {
-    if (failed) fail(failed === "read" ? "client_reset" : "upstream_reset");
-    else onHalfClosed?.();
+    if (failed === "read") return close("client_reset");
+    // An upstream that takes no more may have answered before: what lies ready from it is still for the client.
+    if (failed === "write" && end === "ok") end = "upstream_reset";
+    onHalfClosed?.();
   });
   const down = pump(upstream, client, received).then((failed) => {
-    if (failed) fail(failed === "read" ? "upstream_reset" : "client_reset");
-    else onHalfClosed?.();
+    if (failed !== undefined) return close(failed === "read" ? "upstream_reset" : "client_reset");
+    onHalfClosed?.();
   });
   await up;
   await down;
@@ -60,10 +66,10 @@ async function pump(
   from: ByteStream,
   to: ByteStream,
   count: ByteCount,
-): Promise<"read" | "write" | undefined> {
+): Promise<Failure | undefined> {
   let pool = smallBuffers;
   let buffer = smallBuffers.take() ?? new Uint8Array(smallBuffers.size);
-  let doing: "read" | "write" = "read";
+  let doing: Failure = "read";
   try {
     for (let length; (length = await from.read(buffer)) !== null; doing = "read") {
       doing = "write";

@@ -86,6 +86,7 @@ export class Router {
           settle();
           plugin.cancel?.(connection);
           reject(error);
+          answer.then((late) => late === undefined || tellAbandoned(plugin, connection), () => {});
         },
       };
       deadlines.add(waiting);
@@ -106,6 +107,11 @@ export class Router {
     }
     return deadlines;
   }
+}
+
+/** A plugin that decided too late still hears that the connection has ended: it may count what it decided on. */
+function tellAbandoned(plugin: PluginHandle, { id }: ConnectionInfo): void {
+  plugin.closed?.({ connection: id, bytesIn: 0, bytesOut: 0, ms: 0, result: "abandoned" });
 }
 
 /** A plugin did not answer as it must. */

@@ -1,7 +1,7 @@
 /// <reference lib="deno.worker" />
 import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
 import { InlineHandle, RemoteHandle } from "../plugin/host.ts";
-import { type PluginReport, RunningPlugin } from "../plugin/running.ts";
+import { loadPlugin, type PluginReport, RunningPlugin } from "../plugin/running.ts";
 import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
 import { sealCode } from "../seal.ts";
 import { DataPlane } from "./data_plane.ts";
@@ -29,19 +29,17 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
         openLogBatch(`data-plane-${identity.index}`, logLevel, supervisor),
       );
     },
-    async usePlugins(plugins) {
-      const handles = [];
-      for (const plugin of plugins) handles.push(await usePlugin(plugin));
-      started().usePlugins(handles);
-    },
+    usePlugins: (plugins, codeFolders) =>
+      turns = turns.catch(() => {}).then(() => usePlugins(plugins, codeFolders)),
     connectPlugin: (name, port, hooks) => remote.get(name)?.connect(port, hooks),
     disconnectPlugin: (name) => remote.get(name)?.disconnect(),
-    seal: sealCode,
     configure: (settings) => started().configure(settings),
     listen: (listener) => started().listen(listener),
     async report() {
-      const plugins: Record<string, PluginReport> = {};
-      for (const [name, running] of inline) plugins[name] = await running.report();
+      const told = [...inline].map(async ([name, running]): Promise<[string, PluginReport]> => {
+        return [name, await running.report()];
+      });
+      const plugins = Object.fromEntries(await Promise.all(told));
       return { open: started().size, metrics: started().snapshot(), plugins };
     },
     rows: (limit) => started().rows(limit),
@@ -57,6 +55,22 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
     ping: () => {},
   } satisfies PlaneMethods,
 );
+
+/** Changes of the plugins, one after another. */
+let turns: Promise<void> = Promise.resolve();
+
+/** All code is loaded, and the leave to read it gone, before any of it goes to work. */
+async function usePlugins(plugins: readonly PlanePlugin[], codeFolders: readonly string[]): Promise<void> {
+  for (const plugin of plugins) {
+    if (plugin.isolation === "inline" && !inline.has(plugin.name)) {
+      await loadPlugin(plugin.name, plugin.module);
+    }
+  }
+  await sealCode(codeFolders);
+  const handles = [];
+  for (const plugin of plugins) handles.push(await usePlugin(plugin));
+  started().usePlugins(handles);
+}
 
 async function usePlugin(plugin: PlanePlugin) {
   const { name, traits } = plugin;

@@ -127,7 +127,10 @@ export interface ClosedEvent {
   /** Upstream to client. */
   readonly bytesOut: number;
   readonly ms: number;
-  /** `ok`, or what ended it: `reset`, `idle_timeout`, `connect_failed`, `drained`, `closed_by_admin`, … */
+  /**
+   * `ok`, or what ended it: `client_reset`, `idle_timeout`, `connect_failed`, `drained`, `closed_by_admin`, …;
+   * `abandoned` when the decision came too late to be carried out.
+   */
   readonly result: string;
 }
 

@@ -1,5 +1,5 @@
 import { GatewayError } from "../errors.ts";
-import { type NamePattern, parseNamePattern } from "../names.ts";
+import { NameTable, parseNamePattern } from "../names.ts";
 import type { MessageChannelEnd } from "../rpc.ts";
 import { type Methods, openRpc, type Rpc } from "../rpc.ts";
 import type { ByteStream } from "../byte_stream.ts";
@@ -62,11 +62,11 @@ export class LazySignal implements SignalScope {
 
 function nameFilter(names: readonly string[] | undefined): (connection: ConnectionInfo) => boolean {
   if (names === undefined) return () => true;
-  const patterns: NamePattern[] = names.map(parseNamePattern);
-  return ({ tls }) => {
-    const name = tls?.serverName;
-    return name !== undefined && patterns.some((one) => one.matches(name));
-  };
+  const table = new NameTable<true>();
+  for (const pattern of names.map(parseNamePattern)) {
+    if (!table.get(pattern)) table.add(pattern, true);
+  }
+  return ({ tls }) => tls?.serverName !== undefined && table.lookup(tls.serverName) === true;
 }
 
 /** Where a plugin's instance is found; a reload may put another in its place. */
@@ -126,11 +126,16 @@ export interface PluginHooks {
   readonly closed: boolean;
 }
 
+/** A plugin that answers nothing holds this many questions and no more: strangers make them. */
+const MAX_QUESTIONS = 10_000;
+
 /** A plugin in another worker, reached over a port of its own. `connect` gives it a worker, `disconnect` takes it away. */
 export class RemoteHandle implements PluginHandle {
   readonly name: string;
   #traits: PluginTraits = { routeTimeoutMs: DEFAULT_ROUTE_TIMEOUT_MS };
   #mayTake: (connection: ConnectionInfo) => boolean = () => true;
+  /** Questions that it has not answered, also those that nobody waits for any more. */
+  #asked = 0;
   #rpc: Rpc<PluginMethods> | undefined;
   #port: MessagePort | undefined;
   #hooks: PluginHooks = { dialed: false, closed: false };
@@ -170,7 +175,14 @@ export class RemoteHandle implements PluginHandle {
 
   route(connection: ConnectionInfo): Promise<unknown> {
     if (this.#rpc === undefined) throw new GatewayError("plugin-failed", `Plugin "${this.name}" is down`);
-    return this.#rpc.call("route", connection);
+    if (this.#asked >= MAX_QUESTIONS) {
+      throw new GatewayError(
+        "plugin-failed",
+        `Plugin "${this.name}" has ${MAX_QUESTIONS} questions to answer`,
+      );
+    }
+    this.#asked++;
+    return this.#rpc.call("route", connection).finally(() => this.#asked--);
   }
 
   cancel(connection: ConnectionInfo): void {

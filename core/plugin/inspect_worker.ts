@@ -17,7 +17,7 @@ const methods: InspectMethods = {
       config,
       traits: {
         ...(names && { names }),
-        routeTimeoutMs: definition.routeTimeoutMs?.(config) ?? DEFAULT_ROUTE_TIMEOUT_MS,
+        routeTimeoutMs: checkedTimeout(definition.routeTimeoutMs?.(config) ?? DEFAULT_ROUTE_TIMEOUT_MS),
       },
     };
   },
@@ -26,5 +26,13 @@ const methods: InspectMethods = {
     return definition.explain?.(config, connection);
   },
 };
+
+/** Long enough for anything that a client would wait for. */
+const MAX_ROUTE_TIMEOUT_MS = 600_000;
+
+function checkedTimeout(ms: number): number {
+  if (ms >= 1 && ms <= MAX_ROUTE_TIMEOUT_MS) return ms;
+  throw new TypeError(`routeTimeoutMs() must be from 1 to ${MAX_ROUTE_TIMEOUT_MS}, got ${ms}`);
+}
 
 openRpc(self as unknown as MessageChannelEnd, methods);

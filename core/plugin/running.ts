@@ -25,6 +25,15 @@ export async function importDefinition(module: string): Promise<PluginDefinition
   return definition;
 }
 
+/**
+ * Imports a plugin's module ahead of its start, which then finds it loaded.
+ *
+ * @throws {GatewayError} `plugin-failed`, naming the plugin.
+ */
+export async function loadPlugin(name: string, module: string): Promise<void> {
+  await inTime(`Plugin "${name}" did not start`, READY_TIMEOUT_MS, () => importDefinition(module));
+}
+
 /** A plugin that was started: inline or in its own worker, the code is the same. */
 export class RunningPlugin {
   readonly #definition: PluginDefinition;
@@ -39,9 +48,13 @@ export class RunningPlugin {
     this.#plugin = plugin;
   }
 
+  /** Changes of the config, one after another. */
+  #turn: Promise<unknown> = Promise.resolve();
+
   /**
    * @param config As the definition's schema gave it out.
    * @param timeoutMs How long it may take, in milliseconds.
+   * @param loaded Called between the import and the start, while none of the plugin's work has begun.
    * @throws {GatewayError} `plugin-failed`, naming the plugin.
    */
   static async start(
@@ -50,9 +63,11 @@ export class RunningPlugin {
     config: unknown,
     log: Log,
     timeoutMs: number = READY_TIMEOUT_MS,
+    loaded?: () => Promise<void>,
   ): Promise<RunningPlugin> {
     return await inTime(`Plugin "${name}" did not start`, timeoutMs, async () => {
       const definition = await importDefinition(module);
+      await loaded?.();
       return new RunningPlugin(definition, name, log, await definition.start(config, { name, log }));
     });
   }
@@ -68,7 +83,13 @@ export class RunningPlugin {
    * @param timeoutMs As for {@link start}.
    * @throws {GatewayError} `plugin-failed`, naming the plugin.
    */
-  async reload(config: unknown, timeoutMs: number = READY_TIMEOUT_MS): Promise<void> {
+  reload(config: unknown, timeoutMs: number = READY_TIMEOUT_MS): Promise<void> {
+    const turn = this.#turn.then(() => this.#reload(config, timeoutMs));
+    this.#turn = turn.catch(() => {}); // whoever asked is told; the next one has its turn all the same
+    return turn;
+  }
+
+  async #reload(config: unknown, timeoutMs: number): Promise<void> {
     const failure = `Plugin "${this.#name}" did not take its new config`;
     const old = this.#plugin;
     if (old.reload) return await inTime(failure, timeoutMs, async () => await old.reload?.(config));

@@ -13,7 +13,7 @@ export interface PluginWorkerMethods extends Methods {
     readonly module: string;
     readonly config: unknown;
     readonly logLevel: LogLevel;
-    /** Folders that may be read only until the module is loaded. */
+    /** Folders that may be read only until the module is loaded; its `start` may not any more. */
     readonly codeFolders: readonly string[];
   }): Promise<PluginHooks>;
   /** Takes a port to a data plane. */
@@ -29,8 +29,7 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
   {
     async start({ name, module, config, logLevel, codeFolders }) {
       const log = openLogBatch(`plugin:${name}`, logLevel, supervisor);
-      running = await RunningPlugin.start(module, name, config, log);
-      await sealCode(codeFolders);
+      running = await RunningPlugin.start(module, name, config, log, undefined, () => sealCode(codeFolders));
       return { dialed: running.plugin.dialed !== undefined, closed: running.plugin.closed !== undefined };
     },
     connect: (port) => void openRpc(port as MessageChannelEnd, forDataPlane()),

@@ -26,6 +26,7 @@ interface Reports {
 /** Answers the admin side: asks every part, and adds up what the data planes say. */
 export class Overview {
   readonly #supervisor: Supervisor;
+  #collecting: Promise<Reports> | undefined;
 
   constructor(supervisor: Supervisor) {
     this.#supervisor = supervisor;
@@ -108,7 +109,13 @@ export class Overview {
     );
   }
 
-  async #collect(): Promise<Reports> {
+  /** One collection at a time: however often it is asked for, the parts are not asked more often than they answer. */
+  #collect(): Promise<Reports> {
+    this.#collecting ??= this.#askAll().finally(() => this.#collecting = undefined);
+    return this.#collecting;
+  }
+
+  async #askAll(): Promise<Reports> {
     const { planes, plugins, pluginUnits } = this.#supervisor;
     const isolated = plugins.filter(({ isolation }) => isolation === "worker");
     const [fromPlanes, fromPlugins] = await Promise.all([

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import type { AdminConfig, ListenerConfig } from "../config/config.ts";
 import { diffConfig } from "../config/diff.ts";
 import type { CheckedPlugin } from "./plugins.ts";
 import type { Prepared } from "./supervisor.ts";
@@ -8,6 +9,19 @@ export interface ReloadPlan {
   readonly prepared: Prepared;
   /** What needs a restart, in words of the config. */
   readonly needRestart: readonly string[];
+}
+
+/** The old sockets, with whose PROXY headers the new config believes there. */
+function withTrustOf(next: readonly ListenerConfig[], old: readonly ListenerConfig[]): ListenerConfig[] {
+  return old.map((listener) => {
+    const same = next.find(({ address }) => address === listener.address);
+    return same ? { ...listener, proxyFrom: same.proxyFrom } : listener;
+  });
+}
+
+/** The old address with the new token; without one it stays as it was, because others may reach that address. */
+function withTokenOf(next: AdminConfig, old: AdminConfig): AdminConfig {
+  return next.token === undefined ? old : { ...old, token: next.token };
 }
 
 /**
@@ -30,8 +44,10 @@ export function planReload(old: Prepared, next: Prepared): ReloadPlan {
       plugins,
       config: {
         ...next.config,
-        listeners: diff.listenersChanged ? listeners : next.config.listeners,
-        admin: diff.adminAddressChanged ? admin : next.config.admin,
+        listeners: diff.listenersChanged
+          ? withTrustOf(next.config.listeners, listeners)
+          : next.config.listeners,
+        admin: diff.adminAddressChanged ? withTokenOf(next.config.admin, admin) : next.config.admin,
         log,
         plugins: diff.pluginSetChanged ? old.config.plugins : next.config.plugins,
       },

@@ -189,12 +189,11 @@ export class Supervisor {
           ledger,
         };
         await rpc.call("start", identity, this.#settings());
-        await rpc.call("usePlugins", this.plugins.map(forPlane));
-        await rpc.call("seal", folders);
+        await rpc.call("usePlugins", this.plugins.map(forPlane), folders);
       },
       begin: async (rpc) => {
         this.#wireAll();
-        if (used !== this.#prepared) await rpc.call("usePlugins", this.plugins.map(forPlane)); // a reload came between
+        if (used !== this.#prepared) await rpc.call("usePlugins", this.plugins.map(forPlane), []); // a reload came between
         if (!this.#draining) await this.#listen(rpc, reusePort);
         await rpc.call("configure", this.#settings()); // now with the ports as bound
       },
@@ -204,6 +203,7 @@ export class Supervisor {
 
   async #listen(rpc: Rpc<PlaneMethods>, reusePort: boolean): Promise<void> {
     for (const listener of this.config.listeners) {
+      if (this.#draining) return;
       const port = this.#ports.get(listener.address) ?? listener.port;
       this.#ports.set(listener.address, await rpc.call("listen", { ...listener, port, reusePort }));
     }
@@ -357,7 +357,7 @@ export class Supervisor {
     this.#certificates = certificates;
     const told = await Promise.allSettled([
       ...this.planes.map(async ({ rpc }) => {
-        await rpc?.call("usePlugins", prepared.plugins.map(forPlane));
+        await rpc?.call("usePlugins", prepared.plugins.map(forPlane), []);
         await rpc?.call("configure", this.#settings());
       }),
       ...prepared.plugins.map(({ name, config }) =>

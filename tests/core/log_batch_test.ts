@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type LogBatchMethods, openLogBatch } from "../../core/log_batch.ts";
 import type { LogEvent } from "../../core/log.ts";
-import type { Rpc } from "../../core/rpc.ts";
+import { type MessageChannelEnd, openRpc, type Rpc } from "../../core/rpc.ts";
 import { FakeClock } from "./data_plane/fake_clock.ts";
 
 interface Batch {
@@ -60,4 +60,19 @@ Deno.test("a storm of events is bounded; what was dropped is counted once", () =
   log.info("after");
   clock.advance(100);
   assert.deepEqual(batches.map(({ events, dropped }) => [events.length, dropped]), [[5000, 7000], [1, 0]]);
+});
+
+Deno.test("a field that is not plain data, against its type, costs neither the worker nor the other lines", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const received = Promise.withResolvers<readonly LogEvent[]>();
+  const writer = openRpc(port1 as MessageChannelEnd, { log: (events) => received.resolve(events) });
+  const supervisor = openRpc<LogBatchMethods>(port2 as MessageChannelEnd, {});
+  const log = openLogBatch("plugin:odd", "info", supervisor);
+  log.info("fine", { n: 1 });
+  log.info("odd", { cause: (() => {}) as unknown as string });
+  assert.deepEqual((await received.promise).map(({ event }) => event), ["fine", "odd"]);
+  writer.close("done");
+  supervisor.close("done");
+  port1.close();
+  port2.close();
 });

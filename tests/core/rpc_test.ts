@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { GatewayError } from "../../core/errors.ts";
-import { type Methods, openRpc, type Rpc } from "../../core/rpc.ts";
+import { type MessageChannelEnd, type Methods, openRpc, type Rpc } from "../../core/rpc.ts";
 import { until } from "../support/until.ts";
 
 interface Remote extends Methods {
@@ -166,6 +166,24 @@ Deno.test("both sides of one channel may call each other", async () => {
   });
   assert.equal(await left.call("ask", "somebody"), "somebody asked left");
   await until(() => seen.length === 1, { what: "the call" });
+  port1.close();
+  port2.close();
+});
+
+Deno.test("what is no message is dropped, whoever posts it, and calls go on", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const served = openRpc(port1 as MessageChannelEnd, { double: (n: number) => 2 * n });
+  const caller = openRpc<{ double(n: number): number }>(port2 as MessageChannelEnd, {});
+  for (
+    const stray of ["text", null, 7, [], {}, { id: 1 }, { id: "1", method: "double" }, { id: 9, error: null }]
+  ) {
+    port1.postMessage(stray);
+    port2.postMessage(stray);
+  }
+  port2.postMessage({ id: 1, method: "double", args: "none" });
+  assert.equal(await caller.call("double", 21), 42);
+  served.close("done");
+  caller.close("done");
   port1.close();
   port2.close();
 });

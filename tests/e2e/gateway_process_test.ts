@@ -31,6 +31,17 @@ async function start(file: string, ...more: string[]): Promise<{ program: Progra
   return { program, port: Number(port) };
 }
 
+/** Waits until the gateway takes signals and watches its files: it says neither, but Linux tells who watches. */
+async function untilWatching(program: Program): Promise<void> {
+  const folder = `/proc/${program.pid}/fdinfo`;
+  const watches = async ({ name }: Deno.DirEntry) =>
+    (await Deno.readTextFile(`${folder}/${name}`).catch(() => "")).includes("\ninotify wd:");
+  await program.waitFor(async () => {
+    const found = await Promise.all([...Deno.readDirSync(folder)].map(watches));
+    return found.includes(true);
+  }, { what: "it to watch its files" });
+}
+
 Deno.test({
   name: "a gateway process reloads at SIGHUP, drains at SIGTERM, and exits with 0",
   ignore,
@@ -62,6 +73,44 @@ Deno.test({
     const { code, signal } = await program.status;
     assert.deepEqual([code, signal], [0, null], program.output);
     assert.match(program.output, /"event":"stopped"/);
+  },
+});
+
+Deno.test({
+  name: "a gateway process reloads at SIGHUP also when its file is as before",
+  ignore: ignore || Deno.build.os !== "linux",
+  async fn() {
+    await using echo = startEcho();
+    await using folder = await temporaryFolder();
+    const file = `${folder.path}/postern.yaml`;
+    await Deno.writeTextFile(file, config(echo.target));
+    const { program, port } = await start(file);
+    await using _ = program;
+    await untilWatching(program);
+    assert.doesNotMatch(program.output, /"event":"reloaded"/);
+    program.kill("SIGHUP");
+    await program.waitForOutput(/"event":"reloaded"/);
+    assert.equal(await sayHello(port), ECHOED);
+  },
+});
+
+Deno.test({
+  name: "a gateway process reloads when its file is rewritten, without a signal",
+  ignore: ignore || Deno.build.os !== "linux",
+  async fn() {
+    await using one = startEcho();
+    await using other = startEcho();
+    await using folder = await temporaryFolder();
+    const file = `${folder.path}/postern.yaml`;
+    await Deno.writeTextFile(file, config(one.target));
+    const { program, port } = await start(file);
+    await using _ = program;
+    await untilWatching(program);
+    assert.equal(await sayHello(port), ECHOED);
+    await Deno.writeTextFile(file, config(other.target));
+    await program.waitForOutput(/"event":"reloaded"/);
+    assert.equal(await sayHello(port), ECHOED);
+    assert.deepEqual([one.accepted, other.accepted], [1, 1]);
   },
 });
 

@@ -72,16 +72,26 @@ Deno.test({
     await using gateway = await TestGateway.start({
       yaml: `plugins: { troubled: { to: "${echo.target}", trouble: exits } }`,
       declarations: { troubled: { module: troubled, isolation: "worker", permissions: {} } },
-      times: { pingMs: 50, firstBackoffMs: 50, lastBackoffMs: 200 },
+      times: { pingMs: 50, firstBackoffMs: 400, lastBackoffMs: 10_000 },
     });
     const unit = gateway.supervisor.pluginUnits.get("troubled");
+    assert.ok(unit);
+    const deaths = () => gateway.events.filter(({ event }) => event === "worker_died");
+    const waits: number[] = [];
     for (let restarts = 1; restarts <= 3; restarts++) {
-      await until(() => unit?.worker.up, { what: "the plugin to be up" });
       using client = await gateway.connect();
       await writeAll(client, new TextEncoder().encode("trouble\r\n\r\n"));
-      await until(() => unit?.worker.restarts === restarts, { what: `restart ${restarts}` });
+      await until(() => unit.worker.restarts === restarts, { what: `restart ${restarts}` });
+      const restarted = Date.now(); // when it is begun: how long the start itself takes is no part of the wait
+      await until(() => unit.worker.up, { what: "the plugin to be up" });
+      await until(() => deaths().length === restarts, { what: `the log of death ${restarts}` });
+      waits.push(restarted - Date.parse(String(deaths().at(-1)?.time)));
     }
-    await until(() => unit?.worker.up, { what: "the plugin to be up" });
+    // A timer is never early but for rounding; how late it is depends on the machine.
+    for (const [i, wait] of waits.entries()) assert.ok(wait >= 400 * 2 ** i - 10, `waits of ${waits} ms`);
+    for (const [i, wait] of waits.slice(1).entries()) {
+      assert.ok(wait >= 1.5 * (waits[i] ?? Infinity), `waits of ${waits} ms`);
+    }
     assert.equal(await sayHello(gateway.port()), ECHOED);
   },
 });

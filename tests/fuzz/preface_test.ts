@@ -22,7 +22,8 @@ const MAX_BYTES = 65_536;
 function helloSeeds(): Uint8Array[] {
   const captured = granted("read") ? capturedHellos().map((one) => one.bytes) : [];
   const message = samples.HELLO.subarray(5);
-  return [samples.HELLO, samples.inRecords(message, 1), samples.inRecords(message, 40, 7), ...captured];
+  const split = [samples.inRecords(message, 1), samples.inRecords(message, 40, 7)];
+  return [samples.HELLO, ...split, samples.LARGE_HELLO, ...captured];
 }
 
 const PROXY_SEEDS = [

@@ -367,10 +367,11 @@ Deno.test("a plugin that fails lets nobody in, and the next one is not asked", a
   assert.deepEqual(next.asked, []);
   assert.equal(gateway.counted("rejected_total", { reason: "plugin_failed" }), 2);
   const faults = gateway.events.filter(({ event }) => event === "plugin_fault");
-  assert.deepEqual(faults.map(({ fields }) => [fields.plugin, fields.reason]), [
-    ["plugin-0", "The database is down"],
-    ["plugin-0", "The database is down"],
-  ]);
+  assert.deepEqual(
+    faults.map(({ fields }) => [fields.plugin, fields.reason]),
+    [["plugin-0", "The database is down"]],
+    "one line a minute, however many strangers come",
+  );
 });
 
 Deno.test("a plugin that does not answer in time is 504, and its signal is aborted", async () => {

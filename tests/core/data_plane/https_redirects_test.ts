@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { HttpsRedirects } from "../../../core/data_plane/https_redirects.ts";
-import { TestPlane } from "../../support/plane.ts";
+import { TEST_LIMITS, TestPlane } from "../../support/plane.ts";
+import { until } from "../../support/until.ts";
 import { pipe } from "../../support/pipe.ts";
 import { readToEnd } from "../../support/echo.ts";
 import { writeAll } from "../../../core/byte_stream.ts";
@@ -8,6 +9,7 @@ import type { ConnectionInfo } from "../../../core/plugin/contract.ts";
 import { ask, askText } from "./clients.ts";
 import { HELLO } from "./preface/samples.ts";
 
+const DRIP_TIMEOUT_MS = 400;
 const ENDPOINT = { address: "192.0.2.1", port: 4711 };
 const CONNECTION: ConnectionInfo = {
   id: "t-0",
@@ -82,6 +84,41 @@ Deno.test("an http listener asks the plugins first", async () => {
   const text = await askText(gateway, "GET /x HTTP/1.1\r\nHost: app.example.com\r\n\r\n");
   assert.match(text, /^HTTP\/1\.1 403 /);
 });
+
+Deno.test("a client that drips its headers on an http listener is cut off in time, also after a reload", async () => {
+  await using gateway = new TestPlane({ kind: "http", limits: { prefaceTimeoutMs: 60_000 } });
+  assert.match(await askText(gateway, "GET / HTTP/1.1\r\nHost: app.example.com\r\n\r\n"), /^HTTP\/1\.1 308 /);
+  gateway.plane.configure({
+    limits: { ...TEST_LIMITS, prefaceTimeoutMs: DRIP_TIMEOUT_MS },
+    certificates: [],
+    httpsPort: 8443,
+    proxyFrom: {},
+  });
+  using client = await gateway.connect();
+  const begin = performance.now();
+  await writeAll(client, new TextEncoder().encode("GET / HTTP/1.1\r\nX-Drip: "));
+  const dripping = drip(client);
+  const text = new TextDecoder().decode(await readToEnd(client).catch(() => new Uint8Array()));
+  const took = performance.now() - begin;
+  await until(() => gateway.plane.size === 0, { what: "the end" });
+  client.close();
+  await dripping;
+  assert.match(text, /^(HTTP\/1\.1 408 |$)/);
+  assert.ok(took > DRIP_TIMEOUT_MS - 50, `cut off after ${took} ms, before its time`);
+  assert.ok(took < 1.25 * DRIP_TIMEOUT_MS + 1000, `cut off after ${took} ms`);
+});
+
+/** Sends a byte of a header's value every 20 ms, until the other side is gone. */
+async function drip(client: Deno.TcpConn): Promise<void> {
+  try {
+    for (;;) {
+      await client.write(Uint8Array.of(120));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  } catch {
+    // Closed: that is what the test is about.
+  }
+}
 
 Deno.test("a redirect that waits for its request ends with the connection", async () => {
   await using redirects = new HttpsRedirects();

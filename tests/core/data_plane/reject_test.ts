@@ -78,7 +78,7 @@ Deno.test("PostgreSQL without TLS is told to use sslmode=require", () => {
   assert.equal(message, "This gateway routes by TLS server name; use sslmode=require");
 });
 
-Deno.test("a refused client has its answer and a FIN, and the stream is closed when the client has left", async () => {
+Deno.test("a refused client has its answer and a FIN, and time to take it until it has left", async () => {
   const [client, stream] = pipe();
   const refused = refuse(stream, refusalBytes("other", "no_route"));
   const answer = await readToEnd(client);
@@ -86,19 +86,18 @@ Deno.test("a refused client has its answer and a FIN, and the stream is closed w
   assert.equal(stream.closed, false, "closing now could reset what is still on its way");
   await client.closeWrite();
   await refused;
-  assert.ok(stream.closed);
+  assert.equal(stream.closed, false, "closing is left to the owner");
 });
 
 Deno.test("a refused client that never stops sending is cut off", async () => {
   const [client, stream] = pipe();
-  const refused = refuse(stream, Uint8Array.of(1));
+  const refused = refuse(stream, Uint8Array.of(1)).finally(() => stream.close());
   let sent = 0;
   const sending = (async () => {
     for (;;) sent += await client.write(new Uint8Array(1000));
   })();
   await assert.rejects(sending, Deno.errors.BrokenPipe);
   await refused;
-  assert.ok(stream.closed);
   assert.ok(sent <= 3 * 65_536, `${sent} bytes were taken`);
 });
 
@@ -106,7 +105,6 @@ Deno.test("a client that is gone before its answer is no error", async () => {
   const [client, stream] = pipe();
   client.abort();
   await refuse(stream, Uint8Array.of(1));
-  assert.ok(stream.closed);
 });
 
 for (const bytes of [0, 1000, 50_000, 5_000_000]) {

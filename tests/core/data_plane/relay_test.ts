@@ -154,6 +154,7 @@ Deno.test("sudden death at any point: what arrived is a prefix, the relay ends, 
         const random = new Random(seed);
         const [request, response] = [random.bytes(up + 1), random.bytes(down + 1)];
         const run = relayed({ carry: () => 1 + random.below(carry), capacity });
+        const ended = run.ended.finally(() => run.inner.forEach(closeQuietly)); // as the caller does
         const dying = run[who];
         const other = who === "client" ? run.upstream : run.client;
         const send = async (end: PipeEnd, data: Uint8Array) => {
@@ -174,7 +175,7 @@ Deno.test("sudden death at any point: what arrived is a prefix, the relay ends, 
           send(run.client, request),
           send(run.upstream, response),
         ]);
-        const end = await run.ended;
+        const end = await ended;
         const sentToOther = who === "client" ? request : response;
         assert.deepEqual(atOther, sentToOther.subarray(0, atOther.length));
         if (end === "ok") assert.equal(atOther.length, Math.min(after, sentToOther.length));

@@ -121,8 +121,8 @@ Deno.test("planReload() takes what can change beside what cannot", () => {
   assert.deepEqual(taken.config.limits, limits);
   assert.deepEqual(
     taken.config.listeners,
-    [listener],
-    "whose PROXY headers are believed goes with its listener",
+    [{ ...listener, proxyFrom: ["10.0.0.0/8"] }],
+    "whose PROXY headers are believed can change while the socket stays",
   );
 });
 

@@ -36,6 +36,9 @@ function expectedOf(name: string) {
   return name === "openssl-no-name" ? expected : { serverName: `${name}.example.com`, ...expected };
 }
 
+/** How a KeyShareEntry begins: group 0x11ec, and the length of a client's share, 1184 + 32 bytes. */
+const X25519MLKEM768_SHARE = "11ec04c0";
+
 const ignore = !granted("read");
 
 Deno.test({ name: "there is a captured hello for every client of the table, and no other", ignore }, () => {
@@ -45,6 +48,7 @@ Deno.test({ name: "there is a captured hello for every client of the table, and 
 Deno.test({ name: "a captured Chromium hello has a post-quantum key share", ignore }, () => {
   const chromium = capturedHellos().find(({ name }) => name === "chromium");
   assert.ok(chromium !== undefined && chromium.bytes.length > 1500);
+  assert.ok(chromium.bytes.toHex().includes(X25519MLKEM768_SHARE), "no key share of X25519MLKEM768");
 });
 
 for (const name of Object.keys(EXPECTED)) {

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { everyCommand, MAY_RUN_COMMANDS, runHere } from "./run_cli.ts";
+
+const ignore = !MAY_RUN_COMMANDS;
+
+Deno.test({
+  name: "the --help of every command shows its options and an example that runs it",
+  ignore,
+  async fn() {
+    const commands = await everyCommand();
+    assert.deepEqual(commands.map((command) => command.name()), [
+      "agent",
+      "check",
+      "explain",
+      "gateway",
+      "status",
+    ]);
+    for (const command of commands) {
+      let help = "";
+      command.configureOutput({ writeOut: (text) => void (help += text) }).outputHelp();
+      assert.match(help, new RegExp(`^Usage: ${command.name()} `));
+      assert.match(help, new RegExp(`^Examples?:\n  deno task (?:postern )?${command.name()}\\b`, "m"), help);
+      for (const { long } of command.options) assert.ok(help.includes(`${long}`), `${long} in ${help}`);
+    }
+  },
+});
+
+const MISTAKES: readonly (readonly [args: readonly string[], says: RegExp])[] = [
+  [["nonsense"], /unknown command 'nonsense'/],
+  [["gateway", "--nonsense"], /unknown option '--nonsense'/],
+  [["check", "too", "much"], /too many arguments/],
+  [["explain"], /missing required argument 'host'/],
+  [["gateway", "--config"], /argument missing/],
+  [["gateway", "--threads", "0"], /Expected a whole number from 1 to 64\./],
+  [["gateway", "--threads", "1.5"], /Expected a whole number from 1 to 64\./],
+  [["gateway", "--threads", "65"], /Expected a whole number from 1 to 64\./],
+  [["gateway", "--log-level", "loud"], /Allowed choices are debug, info, warn, error\./],
+  [["gateway", "--log-format", "xml"], /Allowed choices are pretty, json\./],
+  [["gateway", "--plugins", "nonsense"], /"nonsense" is declared neither .*known here: static, welcome/],
+  [["gateway", "--set", "limts.idleTimeout=1s"], /limts/],
+  [["explain", "a.example", "--port", "0"], /Expected a port from 1 to 65535\./],
+  [["explain", "a.example", "--protocol", "udp"], /Allowed choices are tls, postgres, http, ssh\./],
+];
+
+Deno.test({
+  name: "wrong usage ends with 1, says what is wrong on standard error, and starts nothing",
+  ignore,
+  async fn() {
+    for (const [args, says] of MISTAKES) {
+      const { code, stdout, stderr } = await runHere(...args);
+      assert.deepEqual([code, stdout], [1, ""], `${args.join(" ")}: ${stderr}`);
+      assert.match(stderr, says, args.join(" "));
+      assert.doesNotMatch(stderr, /\n\s+at /, "no stack");
+    }
+  },
+});
+
+Deno.test({
+  name: "agent has its place, says that there are no tunnels, and ends with 2",
+  ignore,
+  async fn() {
+    assert.deepEqual(await runHere("agent"), {
+      code: 2,
+      stdout: "",
+      stderr: "postern: This version has no tunnels yet, so there is nothing for an agent to connect to\n",
+    });
+  },
+});
