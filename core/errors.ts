@@ -10,7 +10,6 @@ export type FaultCode =
   | "certificate-invalid"
   | "dial-failed"
   | "dial-timeout"
-  | "not-reachable"
   | "rpc-closed";
 
 /**

@@ -1,6 +1,9 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { canonicalName } from "../../core/names.ts";
+import { canonicalNameFromConfig, NameTable, parseNamePattern } from "../../core/names.ts";
 import type { ConnectionInfo, Decision, Protocol } from "../../core/plugin/contract.ts";
+import type { GatewayConfig } from "../../core/config/config.ts";
+import { SILENT_LOG } from "../../core/log.ts";
+import { loadCertificates } from "../../core/tls/certificates.ts";
 import { inlineHandle } from "../../core/plugin/host.ts";
 import type { CheckedPlugin } from "../../core/supervisor/plugins.ts";
 import { explainPlugin } from "../../core/supervisor/inspector.ts";
@@ -37,7 +40,7 @@ async function explain(
   options: ExplainOptions,
   { config, plugins }: Prepared,
 ): Promise<string[]> {
-  const serverName = canonicalName(host);
+  const serverName = canonicalNameFromConfig(host);
   if (serverName === undefined) throw new CommandError(`"${host}" is not a DNS name`, EXIT.wrongUsage);
   const listener = config.listeners.find(({ port }) => options.port === undefined || port === options.port);
   if (!listener) throw new CommandError(`Nothing listens on port ${options.port}`, EXIT.wrongUsage);
@@ -45,14 +48,45 @@ async function explain(
   const lines = [
     `${options.protocol} connection for "${serverName}" at ${listener.address} (${listener.kind})`,
   ];
+  if (listener.kind === "http" && options.protocol !== "http") {
+    return [...lines, "= refused: this listener takes plain HTTP only"];
+  }
+  const undecided: string[] = [];
   for (const plugin of plugins) {
     const decision = await explainOne(plugin, connection, lines);
-    if (decision !== undefined) return [...lines, `= ${describeDecision(decision)}`];
+    if (decision === "at run time") undecided.push(plugin.name);
+    else if (decision !== undefined) {
+      const fault = await certificateFault(decision, serverName, config);
+      return [...lines, `= ${unless(undecided)}${fault ?? describeDecision(decision)}`];
+    }
   }
   const answer = listener.kind === "http" && options.protocol === "http"
     ? "redirect to https"
     : `refused: ${REFUSALS[options.protocol]}`;
-  return [...lines, `= no plugin takes it: ${answer}`];
+  return [...lines, `= ${unless(undecided)}no plugin takes it: ${answer}`];
+}
+
+/** What a plugin that decides at run time leaves open. */
+function unless(undecided: readonly string[]): string {
+  return undecided.length === 0
+    ? ""
+    : `unknown: ${undecided.join(" and ")} may take it at run time; if not: `;
+}
+
+/** What becomes of a handshake for which there is no certificate. */
+async function certificateFault(
+  decision: Decision,
+  serverName: string,
+  { tls }: GatewayConfig,
+): Promise<string | undefined> {
+  if (decision.kind !== "terminate") return undefined;
+  const names = new NameTable<true>();
+  for (const certificate of await loadCertificates(tls.certificates, SILENT_LOG)) {
+    for (const pattern of certificate.names.map(parseNamePattern)) {
+      if (!names.get(pattern)) names.add(pattern, true);
+    }
+  }
+  return names.lookup(serverName) ? undefined : `refused: there is no certificate for "${serverName}"`;
 }
 
 /** Adds the plugin's steps to `lines`. Resolves to its decision, if it takes the connection. */
@@ -60,7 +94,7 @@ async function explainOne(
   plugin: CheckedPlugin,
   connection: ConnectionInfo,
   lines: string[],
-): Promise<Decision | undefined> {
+): Promise<Decision | "at run time" | undefined> {
   const { name, traits, module, config } = plugin;
   if (!inlineHandle(name, traits, { route: () => undefined }).mayTake(connection)) {
     lines.push(`${name}: not one of its names (${traits.names?.join(", ")})`);
@@ -69,7 +103,7 @@ async function explainOne(
   const explanation = await explainPlugin(name, module, config, connection);
   if (explanation === undefined) {
     lines.push(`${name}: decides only at run time`);
-    return undefined;
+    return "at run time";
   }
   lines.push(...explanation.steps.map((step) => `${name}: ${step}`));
   return explanation.decision;

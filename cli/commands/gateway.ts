@@ -56,7 +56,9 @@ async function run(options: GatewayOptions): Promise<void> {
   const supervisor = await Supervisor.start(prepared, { threads: options.threads, writer });
   const givenUp = await giveUpPermissions(prepared.plugins);
   supervisor.log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
-  await Deno.stdout.write(new TextEncoder().encode(describeGateway(supervisor, configName(file), hints)));
+  const banner = new TextEncoder().encode(describeGateway(supervisor, configName(file), hints));
+  // Where the log is for programs, it has the standard output to itself.
+  await (prepared.config.log.format === "json" ? Deno.stderr : Deno.stdout).write(banner);
   const drained = await serve(supervisor, () => prepareOptions(withLog, file), file);
   if (!drained) throw new CommandError("", EXIT.interrupted);
 }

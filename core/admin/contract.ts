@@ -1,3 +1,5 @@
+import type { LogLevel } from "../log.ts";
+
 /** What the supervisor tells the admin worker when it starts it. */
 export interface AdminSettings {
   /** As in the config; a literal address, or `localhost`. */
@@ -11,6 +13,8 @@ export interface AdminSettings {
    * the name of a reverse proxy in front, of a container. A name that is not listed is refused.
    */
   readonly hosts?: readonly string[];
+  /** @default "debug" */
+  readonly logLevel?: LogLevel;
 }
 
 /** Where something listens. */

@@ -16,6 +16,7 @@ let server: AdminServer | undefined;
 const supervisor: Rpc<AdminMethods & LogBatchMethods> = openRpc(self as unknown as MessageChannelEnd, {
   start(settings: AdminSettings) {
     if (server !== undefined) throw new TypeError("The admin side is started already");
+    log = openLogBatch("admin", settings.logLevel ?? "debug", supervisor);
     server = startAdmin(settings, gatewayOver(supervisor), log);
     return server.address;
   },
@@ -32,7 +33,7 @@ const supervisor: Rpc<AdminMethods & LogBatchMethods> = openRpc(self as unknown 
   ping() {},
 });
 
-const log = openLogBatch("admin", "debug", supervisor);
+let log = openLogBatch("admin", "debug", supervisor);
 
 /** A rejection that nobody waits for would end the worker, and with it every request in progress. */
 self.addEventListener("unhandledrejection", (event) => {

@@ -153,7 +153,10 @@ export class Connection implements RouteScope, Watched {
   async #refuse({ client, reason, detail }: Refusal): Promise<void> {
     const { info, peer } = this.record;
     this.queues.setup.delete(this); // from here on the goodbye has its own time
-    this.#countRefusal(reason, info?.tls?.serverName ?? peer.address, detail);
+    // Of services that are down each is named, whoever asks for them.
+    const unreachable = reason === "connect_failed" || reason === "connect_timeout";
+    const subject = unreachable ? this.record.target : info?.tls?.serverName;
+    this.#countRefusal(reason, subject ?? peer.address, detail);
     if (reason !== "client_closed") await this.#dismiss(client.stream, client.layer, reason);
   }
 

@@ -33,6 +33,9 @@ export async function walk(connection: Connection): Promise<ByteStream | undefin
     sslRequested: preface.sslRequested,
   };
   admitProxied(connection, preface, client);
+  if (record.listener.kind === "http" && info.protocol !== "http") {
+    throw new Refusal(client, "no_route", "the listener takes plain HTTP only");
+  }
   record.state = "routing";
   const routed = await route(connection, info, client);
   if (routed === undefined) return await takeUnrouted(connection, info, client);

@@ -264,6 +264,7 @@ export class Supervisor {
           hostname,
           port,
           hosts,
+          logLevel: this.config.log.level,
           ...(token !== undefined && { token }),
         });
         this.#adminAddress = formatHostPort({ host: bound.hostname, port: bound.port });

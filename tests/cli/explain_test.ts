@@ -41,7 +41,7 @@ const CASES: readonly (readonly [args: string, first: string, last: string])[] =
   [
     "app.example.com",
     'tls connection for "app.example.com" at 127.0.0.1:7443 (stream)',
-    "= end TLS here, then forward to 127.0.0.1:2",
+    `= refused: there is no certificate for "app.example.com"`,
   ],
   [
     "any.example --protocol ssh",
