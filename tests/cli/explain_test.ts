@@ -56,7 +56,7 @@ const CASES: readonly (readonly [args: string, first: string, last: string])[] =
   [
     "demo.localhost --port 7080",
     'tls connection for "demo.localhost" at 127.0.0.1:7080 (http)',
-    "= end TLS here, then the plugin answers itself",
+    "= refused: this listener takes plain HTTP only",
   ],
   [
     "no.example",
