@@ -66,8 +66,8 @@ function* sharedNames(
 }
 
 async function loadCertificate({ cert, key }: CertificateFiles): Promise<CertificateMaterial> {
-  const [certPem, keyPem] = await Promise.all([readPem(cert), readPem(key)]);
-  return await parseCertificate(certPem, keyPem, { cert, key });
+  const certPem = await readPem(cert); // one after the other, so that of two faults it is always the same that is told
+  return await parseCertificate(certPem, await readPem(key), { cert, key });
 }
 
 async function readPem(path: string): Promise<string> {
