@@ -89,9 +89,6 @@ Deno.test({
     }
     // A timer is never early but for rounding; how late it is depends on the machine.
     for (const [i, wait] of waits.entries()) assert.ok(wait >= 400 * 2 ** i - 10, `waits of ${waits} ms`);
-    for (const [i, wait] of waits.slice(1).entries()) {
-      assert.ok(wait >= 1.5 * (waits[i] ?? Infinity), `waits of ${waits} ms`);
-    }
     assert.equal(await sayHello(gateway.port()), ECHOED);
   },
 });
