@@ -89,6 +89,7 @@ Deno.test({
     }
     // A timer is never early but for rounding; how late it is depends on the machine.
     for (const [i, wait] of waits.entries()) assert.ok(wait >= 400 * 2 ** i - 10, `waits of ${waits} ms`);
+    assert.deepEqual(waits, waits.toSorted((one, other) => one - other), "each is longer than the last");
     assert.equal(await sayHello(gateway.port()), ECHOED);
   },
 });
