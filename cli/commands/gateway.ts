@@ -75,7 +75,7 @@ async function serve(
   const onHangUp = () => reloads.reload();
   Deno.addSignalListener("SIGHUP", onHangUp);
   if (file !== undefined) void watchFiles([file], onHangUp, { signal });
-  reloads.watchCertificates();
+  reloads.watchFiles();
   try {
     await endSignal();
     const again = endSignal();
@@ -105,8 +105,8 @@ class Reloads {
   readonly #prepare: () => Promise<Prepared>;
   #running = false;
   #again = false;
-  #watching = new AbortController();
-  #watched: readonly string[] = [];
+  readonly #certificates = new Watch(() => this.#supervisor.reloadCertificates());
+  readonly #pluginFiles = new Watch(() => this.reload());
 
   constructor(supervisor: Supervisor, prepare: () => Promise<Prepared>) {
     this.#supervisor = supervisor;
@@ -127,18 +127,16 @@ class Reloads {
     this.#running = false;
   }
 
-  /** Watches the files of the certificates that are in use, and no others any more. */
-  watchCertificates(): void {
-    const files = this.#supervisor.config.tls.certificates.flatMap(({ cert, key }) => [cert, key]);
-    if (isDeepStrictEqual(files, this.#watched)) return; // a new watch could miss what changes just now
-    this.stopWatching();
-    this.#watching = new AbortController();
-    this.#watched = files;
-    void watchFiles(files, () => this.#supervisor.reloadCertificates(), this.#watching);
+  /** Watches the files that the config names, and no others any more. */
+  watchFiles(): void {
+    const { config, plugins } = this.#supervisor;
+    this.#certificates.use(config.tls.certificates.flatMap(({ cert, key }) => [cert, key]));
+    this.#pluginFiles.use(plugins.flatMap(({ watched }) => watched));
   }
 
   stopWatching(): void {
-    this.#watching.abort();
+    this.#certificates.stop();
+    this.#pluginFiles.stop();
   }
 
   /** A config that is wrong changes nothing; the log says what is wrong, and `status` says so too. */
@@ -146,12 +144,35 @@ class Reloads {
     const { log } = this.#supervisor;
     try {
       const needRestart = await this.#supervisor.reload(await this.#prepare());
-      this.watchCertificates(); // there may be others now
+      this.watchFiles(); // there may be others now
       if (needRestart.length > 0) log.warn("restart_needed", { for: needRestart.join(", ") });
     } catch (error) {
       this.#supervisor.reloadError = messageOf(error);
       log.error("reload_refused", { reason: messageOf(error) });
     }
+  }
+}
+
+/** Looks out for changes of a set of files that itself may change. */
+class Watch {
+  readonly #onChange: () => void | Promise<void>;
+  #watching = new AbortController();
+  #files: readonly string[] = [];
+
+  constructor(onChange: () => void | Promise<void>) {
+    this.#onChange = onChange;
+  }
+
+  use(files: readonly string[]): void {
+    if (isDeepStrictEqual(files, this.#files)) return; // a new watch could miss what changes just now
+    this.stop();
+    this.#watching = new AbortController();
+    this.#files = files;
+    void watchFiles(files, this.#onChange, this.#watching);
+  }
+
+  stop(): void {
+    this.#watching.abort();
   }
 }
 

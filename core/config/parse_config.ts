@@ -30,6 +30,8 @@ export interface ParseOptions {
 export interface ParsedConfig {
   readonly ok: true;
   readonly config: GatewayConfig;
+  /** Paths in the config are relative to this. */
+  readonly folder: string;
   /** Where a key of the config was written, or the nearest one above it. */
   locate(path: ConfigPath, subject?: "key" | "value"): ConfigLocation;
   /** Gives something that a plugin found in its own section its place in the config. */
@@ -82,12 +84,14 @@ function check(root: MapNode, read: Findings, source: ConfigSource, options: Par
   problems.push(...selection.problems);
   if (!checked.ok || problems.length > 0) return { ok: false, problems: sortProblems(problems) };
 
+  const folder = dirname(source.file);
   return {
     ok: true,
     config: {
-      ...toGatewayConfig(checked.value, dirname(source.file)),
+      ...toGatewayConfig(checked.value, folder),
       plugins: toPlugins(selection.names, checked.value, options),
     },
+    folder,
     locate: (path, subject) => locate(root, path, subject),
     pluginProblem: (plugin, issue) => toProblem(root, ["plugins", plugin], issue),
   };

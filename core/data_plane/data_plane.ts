@@ -6,8 +6,10 @@ import type { Log } from "../log.ts";
 import { type AddressSet, canonicalAddress, parseCidrs } from "../net/address.ts";
 import { CertificateStore } from "../tls/contexts.ts";
 import { createTerminator, type Terminator } from "../tls/terminate.ts";
+import type { ConnectionInfo } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import { Connection } from "./connection.ts";
+import type { ConnectionState } from "./connection_record.ts";
 import type { DialAttempt } from "./dial_targets.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
@@ -94,7 +96,7 @@ export class DataPlane {
   readonly log: Log;
   readonly #idPrefix: string;
   readonly limits: SharedLimits;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Map<string, Connection>();
   readonly #listeners: Listener[] = [];
   readonly #sockets = new Map<Deno.TcpListener, Promise<void>>();
   readonly #retired: TimedQueues[] = [];
@@ -177,9 +179,25 @@ export class DataPlane {
 
   /** Ends one connection. False when there is none with this id. */
   closeConnection(id: string): boolean {
-    const connection = this.#connections.values().find((one) => one.record.id === id);
+    const connection = this.#connections.get(id);
     connection?.end("closed_by_admin");
     return connection !== undefined;
+  }
+
+  /** Ends a connection for the plugin that decided on it, and for no other. */
+  endForPlugin(plugin: string, id: string, result: string): void {
+    const connection = this.#connections.get(id);
+    if (connection?.record.plugin?.name !== plugin) return;
+    connection.end(END_WORD.test(result) ? result : "closed_by_plugin");
+  }
+
+  /** What is open by the decisions of a plugin, where its last word has been spoken. */
+  openOf(plugin: string): ConnectionInfo[] {
+    return this.#connections.values()
+      .map(({ record }) => record)
+      .filter((record) => record.plugin?.name === plugin && IS_DECIDED.has(record.state))
+      .flatMap(({ info }) => info ? [info] : [])
+      .toArray();
   }
 
   snapshot(): MetricsSnapshot {
@@ -211,7 +229,7 @@ export class DataPlane {
     const accepting = [...this.#sockets.values()];
     this.stopAccepting();
     await Promise.all(accepting); // what was just being accepted is among the connections then
-    for (const connection of this.#connections) connection.end("drained");
+    for (const connection of this.#connections.values()) connection.end("drained");
     await this.whenEmpty();
     this.router.close();
     this.terminator.close();
@@ -264,11 +282,11 @@ export class DataPlane {
     }
     const id = `${this.#idPrefix}${(this.#lastId++).toString(36)}`;
     const connection = new Connection(this, listener, conn, peer, id);
-    this.#connections.add(connection);
+    this.#connections.set(id, connection);
     void connection.serve().catch((error) => {
       this.log.error("connection_error", { connection: id, reason: messageOf(error) });
     }).then(() => {
-      this.#connections.delete(connection);
+      this.#connections.delete(id);
       this.limits.release(peer.address, limits);
       if (this.#connections.size > 0) return;
       this.#empty?.resolve();
@@ -276,6 +294,10 @@ export class DataPlane {
     });
   }
 }
+
+/** How a plugin may call the end of a connection: it becomes the label of a metric. */
+const END_WORD = /^[a-z][a-z_]{0,39}$/;
+const IS_DECIDED: ReadonlySet<ConnectionState> = new Set(["dialing", "relaying", "handling"]);
 
 const NO_SOURCE_LIMITS: SourceLimits = { maxConnectionsPerSource: 0, maxAcceptRatePerSource: 0 };
 

@@ -1,3 +1,4 @@
+import type { PluginFiles } from "../plugin/contract.ts";
 import type { PluginHooks, PluginTraits } from "../plugin/host.ts";
 import type { PluginReport } from "../plugin/running.ts";
 import type { Methods } from "../rpc.ts";
@@ -8,7 +9,12 @@ import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
 export type PlanePlugin =
   & { readonly name: string; readonly traits: PluginTraits }
   & (
-    | { readonly isolation: "inline"; readonly module: string; readonly config: unknown }
+    | {
+      readonly isolation: "inline";
+      readonly module: string;
+      readonly config: unknown;
+      readonly files: PluginFiles;
+    }
     | { readonly isolation: "worker" }
   );
 

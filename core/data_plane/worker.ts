@@ -31,7 +31,8 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
     },
     usePlugins: (plugins, codeFolders) =>
       turns = turns.catch(() => {}).then(() => usePlugins(plugins, codeFolders)),
-    connectPlugin: (name, port, hooks) => remote.get(name)?.connect(port, hooks),
+    connectPlugin: (name, port, hooks) =>
+      remote.get(name)?.connect(port, hooks, servicesFor(name), started().openOf(name)),
     disconnectPlugin: (name) => remote.get(name)?.disconnect(),
     configure: (settings) => started().configure(settings),
     listen: (listener) => started().listen(listener),
@@ -55,6 +56,12 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
     ping: () => {},
   } satisfies PlaneMethods,
 );
+
+function servicesFor(plugin: string) {
+  return {
+    endConnection: (connection: string, result: string) => started().endForPlugin(plugin, connection, result),
+  };
+}
 
 /** Changes of the plugins, one after another. */
 let turns: Promise<void> = Promise.resolve();
@@ -82,11 +89,12 @@ async function usePlugin(plugin: PlanePlugin) {
   }
   const running = inline.get(name);
   if (running) {
-    await running.reload(plugin.config);
+    await running.reload(plugin.config, plugin.files);
     return new InlineHandle(name, traits, running);
   }
   const log = openLogBatch(`plugin:${name}`, logLevel, supervisor);
-  const fresh = await RunningPlugin.start(plugin.module, name, plugin.config, log);
+  const context = { name, log, files: plugin.files, ...servicesFor(name) };
+  const fresh = await RunningPlugin.start(plugin.module, plugin.config, context);
   inline.set(name, fresh);
   return new InlineHandle(name, traits, fresh);
 }

@@ -78,6 +78,23 @@ export interface Forward {
   readonly proxyProtocol?: "off" | "v1" | "v2" | "pass";
   /** TLVs for a v2 header, type 0xE0–0xEF (the range for custom use in HAProxy's proxy-protocol.txt §2.2). */
   readonly tlvs?: readonly { readonly type: number; readonly value: Uint8Array }[];
+  /**
+   * Speaks TLS to the upstream, behind the PROXY header; a PostgreSQL upstream is sent an SSLRequest first. Only for
+   * clients whose own TLS was terminated, or that have none.
+   */
+  readonly tls?: UpstreamTls;
+  /** While the target refuses, it is tried again for this long, in milliseconds, within `connectTimeout`. @default 0 */
+  readonly retryMs?: number;
+  /** The target comes from outside of the config: it must not be the gateway's own admin side. @default false */
+  readonly keepOffAdmin?: boolean;
+}
+
+/** TLS towards an upstream. Its certificate is verified, always. */
+export interface UpstreamTls {
+  /** What it is asked for by SNI, and must have a certificate for. @default the host of the target */
+  readonly serverName?: string;
+  /** The CAs that its certificate must lead to, PEM. @default those of the system */
+  readonly ca?: string;
 }
 
 /** Finish the TLS handshake here, with a certificate for the name that the client asked for. */
@@ -128,8 +145,10 @@ export interface ClosedEvent {
   readonly bytesOut: number;
   readonly ms: number;
   /**
-   * `ok`, or what ended it: `client_reset`, `idle_timeout`, `connect_failed`, `drained`, `closed_by_admin`, …;
-   * `abandoned` when the decision came too late to be carried out.
+   * `ok`, or what ended it: `client_reset`, `idle_timeout`, `connect_failed`, `tls_no_certificate`, `drained`,
+   * `closed_by_admin`, …; `no_answer` when the upstream hung up without a byte while the client was there;
+   * `abandoned` when the decision came too late to be carried out; `plane_lost` when the data plane crashed; or the
+   * word that the plugin ended it with.
    */
   readonly result: string;
 }
@@ -193,19 +212,39 @@ export interface Plugin {
   dialed?(event: DialEvent): void;
   /** A connection that this plugin decided on has ended. Called once for each decision but `undefined`. */
   closed?(event: ClosedEvent): void;
-  /** Takes a new config without losing state. Absent: a new instance is started and this one disposed. */
-  reload?(config: unknown): void | Promise<void>;
+  /**
+   * These connections are open by the decisions of an instance of this plugin that has crashed. Isolated plugins
+   * only; each still ends with `closed`.
+   */
+  adopt?(connections: readonly ConnectionInfo[]): void;
+  /**
+   * Takes a new config, or files that have changed, without losing state. Absent: a new instance is started and this
+   * one disposed.
+   */
+  reload?(config: unknown, files: PluginFiles): void | Promise<void>;
   status?(): PluginStatus | Promise<PluginStatus>;
   routes?(): readonly RouteInfo[] | Promise<readonly RouteInfo[]>;
   metrics?(): readonly MetricSample[] | Promise<readonly MetricSample[]>;
   [Symbol.asyncDispose]?(): Promise<void>;
 }
 
+/** What stands in the files that a plugin's config names: UTF-8 text by path, as written in the config. */
+export type PluginFiles = Readonly<Record<string, string>>;
+
 /** What the gateway lends to a plugin. */
 export interface PluginContext {
   /** The plugin's word in the config. */
   readonly name: string;
   readonly log: Log;
+  /** Those of `PluginDefinition.files`. The plugin itself needs no permission to read them. */
+  readonly files: PluginFiles;
+  /**
+   * Ends a connection that this plugin decided on, wherever it is; harmless when it has ended already.
+   *
+   * @param result What is logged and counted as its end: a word of the plugin's own such as `access_revoked`, in
+   * lower-case letters and underscores.
+   */
+  endConnection(connection: ConnectionId, result: string): void;
 }
 
 /** The default export of a plugin's module. Importing it needs no permission; `start` does the work. */
@@ -221,6 +260,16 @@ export interface PluginDefinition<Config = unknown> {
   names?(config: Config): readonly string[];
   /** The longest that `route` may take, in milliseconds. @default 5000 */
   routeTimeoutMs?(config: Config): number;
+  /**
+   * The files that the config names, seen from the config file's folder. The gateway reads them as text of at most
+   * 1 MiB each, does not start without one, and calls `reload` when one changes.
+   */
+  files?(config: Config): readonly string[];
+  /**
+   * One server name for each of the plugin's policies under which nobody may get in without a client certificate
+   * that leads to the policy's CAs. The gateway proves it, against itself, before it accepts anybody.
+   */
+  mutualTls?(config: Config): readonly string[];
   /** What `route` would answer, and why, without doing it. Runs without any permission. */
   explain?(config: Config, connection: ConnectionInfo): Explanation;
 }

@@ -10,6 +10,8 @@ export interface PluginTraits {
   /** Absent: it is asked about every connection. */
   readonly names?: readonly string[];
   readonly routeTimeoutMs: number;
+  readonly files?: readonly string[];
+  readonly mutualTls?: readonly string[];
 }
 
 /** The default of `PluginDefinition.routeTimeoutMs`. */
@@ -118,13 +120,24 @@ export interface PluginMethods extends Methods {
   cancel(connection: string): void;
   dialed(event: DialEvent): void;
   closed(event: ClosedEvent): void;
+  adopt(connections: readonly ConnectionInfo[]): void;
+}
+
+/** What a plugin's worker may ask of a data plane. */
+export interface PlaneServices extends Methods {
+  endConnection(connection: string, result: string): void;
 }
 
 /** Which of the optional hooks a plugin has: nothing is sent for the others. */
 export interface PluginHooks {
   readonly dialed: boolean;
   readonly closed: boolean;
+  readonly adopt: boolean;
 }
+
+const NO_HOOKS: PluginHooks = { dialed: false, closed: false, adopt: false };
+/** Connections handed over in one message: each may hold a chain of certificates. */
+const ADOPTED_AT_ONCE = 256;
 
 /** A plugin that answers nothing holds this many questions and no more: strangers make them. */
 const MAX_QUESTIONS = 10_000;
@@ -138,7 +151,7 @@ export class RemoteHandle implements PluginHandle {
   #asked = 0;
   #rpc: Rpc<PluginMethods> | undefined;
   #port: MessagePort | undefined;
-  #hooks: PluginHooks = { dialed: false, closed: false };
+  #hooks = NO_HOOKS;
 
   constructor(name: string) {
     this.name = name;
@@ -158,12 +171,25 @@ export class RemoteHandle implements PluginHandle {
     return this.#mayTake(connection);
   }
 
-  /** Takes a port to the plugin's (new) worker. */
-  connect(port: MessagePort, hooks: PluginHooks): void {
+  /**
+   * Takes a port to the plugin's (new) worker.
+   *
+   * @param open What is open by the decisions of the worker before it.
+   */
+  connect(
+    port: MessagePort,
+    hooks: PluginHooks,
+    services: PlaneServices,
+    open: readonly ConnectionInfo[] = [],
+  ): void {
     this.disconnect();
-    this.#rpc = openRpc<PluginMethods>(port as MessageChannelEnd, {});
+    this.#rpc = openRpc<PluginMethods>(port as MessageChannelEnd, services);
     this.#port = port;
     this.#hooks = hooks;
+    if (!hooks.adopt) return;
+    for (let i = 0; i < open.length; i += ADOPTED_AT_ONCE) {
+      this.#rpc.notify("adopt", open.slice(i, i + ADOPTED_AT_ONCE));
+    }
   }
 
   /** The plugin's worker has ended: pending questions fail at once, and new ones until the next `connect`. */

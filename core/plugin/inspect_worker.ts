@@ -12,11 +12,15 @@ const methods: InspectMethods = {
     if (!checked.ok) return checked;
     const config = checked.value;
     const names = definition.names?.(config);
+    const files = definition.files?.(config);
+    const mutualTls = definition.mutualTls?.(config);
     return {
       ok: true,
       config,
       traits: {
         ...(names && { names }),
+        ...(files && { files }),
+        ...(mutualTls && { mutualTls }),
         routeTimeoutMs: checkedTimeout(definition.routeTimeoutMs?.(config) ?? DEFAULT_ROUTE_TIMEOUT_MS),
       },
     };

@@ -13,6 +13,7 @@ export { canonicalName, type NamePattern, NameTable, parseNamePattern } from "..
 export { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
 export { type FaultCode, GatewayError, messageOf } from "../errors.ts";
 export type { Log, LogFields, LogLevel } from "../log.ts";
+export { childEnvironment } from "./child_environment.ts";
 export {
   type ClientHelloInfo,
   type ClosedEvent,
@@ -29,6 +30,7 @@ export {
   type Plugin,
   type PluginContext,
   type PluginDefinition,
+  type PluginFiles,
   type PluginStatus,
   type Protocol,
   type Reject,
@@ -36,4 +38,5 @@ export {
   type RouteInfo,
   type Terminate,
   type TerminatedTls,
+  type UpstreamTls,
 } from "./contract.ts";

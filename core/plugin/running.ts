@@ -1,6 +1,13 @@
 import { GatewayError, messageOf } from "../errors.ts";
-import type { Log } from "../log.ts";
-import type { MetricSample, Plugin, PluginDefinition, PluginStatus, RouteInfo } from "./contract.ts";
+import type {
+  MetricSample,
+  Plugin,
+  PluginContext,
+  PluginDefinition,
+  PluginFiles,
+  PluginStatus,
+  RouteInfo,
+} from "./contract.ts";
 
 /** What a plugin tells of itself, all at once. */
 export interface PluginReport {
@@ -34,17 +41,23 @@ export async function loadPlugin(name: string, module: string): Promise<void> {
   await inTime(`Plugin "${name}" did not start`, READY_TIMEOUT_MS, () => importDefinition(module));
 }
 
+/** How one plugin is started; every time in milliseconds. */
+export interface StartOptions {
+  /** How long it may take. */
+  readonly timeoutMs?: number;
+  /** Called between the import and the start, while none of the plugin's work has begun. */
+  readonly loaded?: () => Promise<void>;
+}
+
 /** A plugin that was started: inline or in its own worker, the code is the same. */
 export class RunningPlugin {
   readonly #definition: PluginDefinition;
-  readonly #name: string;
-  readonly #log: Log;
+  readonly #context: PluginContext;
   #plugin: Plugin;
 
-  private constructor(definition: PluginDefinition, name: string, log: Log, plugin: Plugin) {
+  private constructor(definition: PluginDefinition, context: PluginContext, plugin: Plugin) {
     this.#definition = definition;
-    this.#name = name;
-    this.#log = log;
+    this.#context = context;
     this.#plugin = plugin;
   }
 
@@ -53,22 +66,18 @@ export class RunningPlugin {
 
   /**
    * @param config As the definition's schema gave it out.
-   * @param timeoutMs How long it may take, in milliseconds.
-   * @param loaded Called between the import and the start, while none of the plugin's work has begun.
    * @throws {GatewayError} `plugin-failed`, naming the plugin.
    */
   static async start(
     module: string,
-    name: string,
     config: unknown,
-    log: Log,
-    timeoutMs: number = READY_TIMEOUT_MS,
-    loaded?: () => Promise<void>,
+    context: PluginContext,
+    { timeoutMs = READY_TIMEOUT_MS, loaded }: StartOptions = {},
   ): Promise<RunningPlugin> {
-    return await inTime(`Plugin "${name}" did not start`, timeoutMs, async () => {
+    return await inTime(`Plugin "${context.name}" did not start`, timeoutMs, async () => {
       const definition = await importDefinition(module);
       await loaded?.();
-      return new RunningPlugin(definition, name, log, await definition.start(config, { name, log }));
+      return new RunningPlugin(definition, context, await definition.start(config, context));
     });
   }
 
@@ -78,22 +87,22 @@ export class RunningPlugin {
   }
 
   /**
-   * Gives the plugin a new config. When it fails, the old one stays at work.
+   * Gives the plugin a new config and new files. When it fails, the old ones stay at work.
    *
    * @param timeoutMs As for {@link start}.
    * @throws {GatewayError} `plugin-failed`, naming the plugin.
    */
-  reload(config: unknown, timeoutMs: number = READY_TIMEOUT_MS): Promise<void> {
-    const turn = this.#turn.then(() => this.#reload(config, timeoutMs));
+  reload(config: unknown, files: PluginFiles, timeoutMs: number = READY_TIMEOUT_MS): Promise<void> {
+    const turn = this.#turn.then(() => this.#reload(config, files, timeoutMs));
     this.#turn = turn.catch(() => {}); // whoever asked is told; the next one has its turn all the same
     return turn;
   }
 
-  async #reload(config: unknown, timeoutMs: number): Promise<void> {
-    const failure = `Plugin "${this.#name}" did not take its new config`;
+  async #reload(config: unknown, files: PluginFiles, timeoutMs: number): Promise<void> {
+    const failure = `Plugin "${this.#context.name}" did not take its new config`;
     const old = this.#plugin;
-    if (old.reload) return await inTime(failure, timeoutMs, async () => await old.reload?.(config));
-    const context = { name: this.#name, log: this.#log };
+    if (old.reload) return await inTime(failure, timeoutMs, async () => await old.reload?.(config, files));
+    const context = { ...this.#context, files };
     this.#plugin = await inTime(
       failure,
       timeoutMs,
@@ -127,7 +136,10 @@ export class RunningPlugin {
     try {
       await plugin[Symbol.asyncDispose]?.();
     } catch (error) {
-      this.#log.error("plugin_dispose_failed", { plugin: this.#name, reason: messageOf(error) });
+      this.#context.log.error("plugin_dispose_failed", {
+        plugin: this.#context.name,
+        reason: messageOf(error),
+      });
     }
   }
 }

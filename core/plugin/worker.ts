@@ -3,7 +3,9 @@ import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batc
 import type { LogLevel } from "../log.ts";
 import { type MessageChannelEnd, type Methods, openRpc, type Rpc } from "../rpc.ts";
 import { sealCode } from "../seal.ts";
-import { LazySignal, type PluginHooks, type PluginMethods } from "./host.ts";
+import type { PluginFiles } from "./contract.ts";
+import type { PluginHooks } from "./host.ts";
+import { openPlaneLink, type PlaneLink } from "./plane_link.ts";
 import { type PluginReport, RunningPlugin } from "./running.ts";
 
 /** What the supervisor asks of an isolated plugin's worker. */
@@ -12,13 +14,16 @@ export interface PluginWorkerMethods extends Methods {
     readonly name: string;
     readonly module: string;
     readonly config: unknown;
+    readonly files: PluginFiles;
     readonly logLevel: LogLevel;
     /** Folders that may be read only until the module is loaded; its `start` may not any more. */
     readonly codeFolders: readonly string[];
   }): Promise<PluginHooks>;
-  /** Takes a port to a data plane. */
-  connect(port: MessagePort): void;
-  reload(config: unknown): Promise<void>;
+  /** Takes a port to a data plane. One of the same name is gone then. */
+  connect(plane: string, port: MessagePort): void;
+  /** A data plane has crashed. */
+  planeLost(plane: string): void;
+  reload(config: unknown, files: PluginFiles): Promise<void>;
   report(): Promise<PluginReport>;
   stop(): Promise<void>;
   ping(): void;
@@ -27,13 +32,22 @@ export interface PluginWorkerMethods extends Methods {
 const supervisor: Rpc<LogBatchMethods> = openRpc(
   self as unknown as MessageChannelEnd,
   {
-    async start({ name, module, config, logLevel, codeFolders }) {
+    async start({ name, module, config, files, logLevel, codeFolders }) {
       const log = openLogBatch(`plugin:${name}`, logLevel, supervisor);
-      running = await RunningPlugin.start(module, name, config, log, undefined, () => sealCode(codeFolders));
-      return { dialed: running.plugin.dialed !== undefined, closed: running.plugin.closed !== undefined };
+      const context = { name, log, files, endConnection };
+      running = await RunningPlugin.start(module, config, context, { loaded: () => sealCode(codeFolders) });
+      const { dialed, closed, adopt } = running.plugin;
+      return { dialed: dialed !== undefined, closed: closed !== undefined, adopt: adopt !== undefined };
     },
-    connect: (port) => void openRpc(port as MessageChannelEnd, forDataPlane()),
-    reload: (config) => started().reload(config),
+    connect(plane, port) {
+      planes.get(plane)?.lost();
+      planes.set(plane, openPlaneLink(port, started()));
+    },
+    planeLost(plane) {
+      planes.get(plane)?.lost();
+      planes.delete(plane);
+    },
+    reload: (config, files) => started().reload(config, files),
     report: () => started().report(),
     async stop() {
       await running?.[Symbol.asyncDispose]();
@@ -44,26 +58,14 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
 );
 
 let running: RunningPlugin | undefined;
+const planes = new Map<string, PlaneLink>();
+
+/** Every data plane is told: the one that has the connection ends it, and the others know nothing of it. */
+function endConnection(connection: string, result: string): void {
+  for (const plane of planes.values()) plane.endConnection(connection, result);
+}
 
 function started(): RunningPlugin {
   if (running === undefined) throw new TypeError("The plugin has not been started");
   return running;
-}
-
-function forDataPlane(): PluginMethods {
-  const asked = new Map<string, LazySignal>();
-  return {
-    async route(connection) {
-      const scope = new LazySignal();
-      asked.set(connection.id, scope);
-      try {
-        return await started().plugin.route(connection, scope);
-      } finally {
-        asked.delete(connection.id);
-      }
-    },
-    cancel: (connection) => asked.get(connection)?.abort(),
-    dialed: (event) => started().plugin.dialed?.(event),
-    closed: (event) => started().plugin.closed?.(event),
-  };
 }

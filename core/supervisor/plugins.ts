@@ -3,7 +3,9 @@ import type { ConfigIssue } from "../config/issues.ts";
 import { resolvePermissions, type WorkerPermissions } from "../config/permissions.ts";
 import type { PlanePlugin } from "../data_plane/methods.ts";
 import type { PluginTraits } from "../plugin/host.ts";
+import type { PluginFiles } from "../plugin/contract.ts";
 import { inspectPlugin } from "./inspector.ts";
+import { readPluginFiles } from "./plugin_files.ts";
 
 /** A plugin whose section was checked, and whose grants are known. */
 export interface CheckedPlugin {
@@ -13,6 +15,10 @@ export interface CheckedPlugin {
   /** As its own schema gave it out, defaults filled in. */
   readonly config: unknown;
   readonly traits: PluginTraits;
+  /** What stands in the files that its section names. */
+  readonly files: PluginFiles;
+  /** Where those files are. */
+  readonly watched: readonly string[];
   /** Its declaration's, with the templates filled in. An inline plugin has the data plane's instead. */
   readonly permissions: WorkerPermissions;
 }
@@ -23,11 +29,16 @@ export interface PluginIssues {
   readonly issues: readonly ConfigIssue[];
 }
 
-/** Checks every plugin of a config, each in a worker of its own without permissions. */
+/**
+ * Checks every plugin of a config, each in a worker of its own without permissions.
+ *
+ * @param folder That of the config file.
+ */
 export async function checkPlugins(
   config: GatewayConfig,
+  folder: string,
 ): Promise<{ readonly plugins: readonly CheckedPlugin[]; readonly faults: readonly PluginIssues[] }> {
-  const checked = await Promise.all(config.plugins.map(checkPlugin));
+  const checked = await Promise.all(config.plugins.map((plugin) => checkPlugin(plugin, folder)));
   return {
     plugins: checked.flatMap((one) => "config" in one ? [one] : []),
     faults: checked.flatMap((one) => "issues" in one ? [one] : []),
@@ -36,19 +47,21 @@ export async function checkPlugins(
 
 async function checkPlugin(
   { name, declaration, section }: PluginConfig,
+  folder: string,
 ): Promise<CheckedPlugin | PluginIssues> {
   const { module, isolation } = declaration;
   const inspection = await inspectPlugin(name, module, section);
   if (!inspection.ok) return { name, issues: inspection.issues };
   const { config, traits } = inspection;
-  const resolved = resolvePermissions(declaration.permissions, config);
-  if (resolved.problems.length > 0) {
-    return { name, issues: resolved.problems };
-  }
-  return { name, module, isolation, config, traits, permissions: resolved.permissions };
+  const { permissions, problems } = resolvePermissions(declaration.permissions, config);
+  const { files, paths, issues } = await readPluginFiles(traits.files ?? [], folder);
+  if (problems.length + issues.length > 0) return { name, issues: [...problems, ...issues] };
+  return { name, module, isolation, config, traits, files, watched: paths, permissions };
 }
 
 /** What a data plane needs to know of a plugin. */
-export function forPlane({ name, traits, isolation, module, config }: CheckedPlugin): PlanePlugin {
-  return isolation === "inline" ? { name, traits, isolation, module, config } : { name, traits, isolation };
+export function forPlane({ name, traits, isolation, module, config, files }: CheckedPlugin): PlanePlugin {
+  return isolation === "inline"
+    ? { name, traits, isolation, module, config, files }
+    : { name, traits, isolation };
 }

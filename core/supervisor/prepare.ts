@@ -19,7 +19,7 @@ export async function prepare(parsed: ConfigResult): Promise<Preparation> {
     const message = 'Nothing to listen on; add at least one, such as - address: "0.0.0.0:443"';
     return { ok: false, problems: [problemAt(parsed.locate([]), ["listeners"], message)] };
   }
-  const { plugins, faults } = await checkPlugins(parsed.config);
+  const { plugins, faults } = await checkPlugins(parsed.config, parsed.folder);
   if (faults.length === 0) return { ok: true, prepared: { config: parsed.config, plugins } };
   const problems = faults.flatMap(({ name, issues }) =>
     issues.map((issue) => parsed.pluginProblem(name, issue))

@@ -172,8 +172,9 @@ export class Supervisor {
     let starts = 0;
     let used = this.#prepared;
     let ledger = openLedger();
+    const name = `data-plane-${index}`;
     return new ManagedWorker<PlaneMethods>({
-      name: `data-plane-${index}`,
+      name,
       entry: new URL("../data_plane/worker.ts", import.meta.url),
       permissions: { ...PLANE_PERMISSIONS, read: folders },
       methods: this.#logMethods(),
@@ -197,7 +198,10 @@ export class Supervisor {
         if (!this.#draining) await this.#listen(rpc, reusePort);
         await rpc.call("configure", this.#settings()); // now with the ports as bound
       },
-      down: () => this.limits.settle(ledger),
+      down: () => {
+        this.limits.settle(ledger);
+        for (const { worker } of this.pluginUnits.values()) worker.rpc?.notify("planeLost", name);
+      },
     }, this.log);
   }
 
@@ -214,7 +218,7 @@ export class Supervisor {
     const granted = plugin.permissions.read;
     let used = this.#prepared;
     const unit: PluginUnit = {
-      hooks: { dialed: false, closed: false },
+      hooks: { dialed: false, closed: false, adopt: false },
       worker: new ManagedWorker({
         name: `plugin:${plugin.name}`,
         entry: new URL("../plugin/worker.ts", import.meta.url),
@@ -229,13 +233,16 @@ export class Supervisor {
           unit.hooks = await rpc.call("start", {
             name: plugin.name,
             module: plugin.module,
-            config: this.#configOf(plugin),
+            ...this.#sectionOf(plugin),
             logLevel: this.config.log.level,
             codeFolders: foldersToSeal(folders, granted),
           });
         },
         begin: async (rpc) => {
-          if (used !== this.#prepared) await rpc.call("reload", this.#configOf(plugin)); // a reload came between
+          if (used !== this.#prepared) { // a reload came between
+            const { config, files } = this.#sectionOf(plugin);
+            await rpc.call("reload", config, files);
+          }
           this.#wireAll();
         },
         down: () => {
@@ -247,8 +254,9 @@ export class Supervisor {
   }
 
   /** As it is now: a reload may have changed it. */
-  #configOf(plugin: CheckedPlugin): unknown {
-    return (this.plugins.find(({ name }) => name === plugin.name) ?? plugin).config;
+  #sectionOf(plugin: CheckedPlugin): Pick<CheckedPlugin, "config" | "files"> {
+    const { config, files } = this.plugins.find(({ name }) => name === plugin.name) ?? plugin;
+    return { config, files };
   }
 
   #adminWorker(): ManagedWorker<AdminWorkerMethods> {
@@ -296,7 +304,7 @@ export class Supervisor {
     if (!toPlane || !toPlugin || this.#wired.get(pair) === starts) return;
     this.#wired.set(pair, starts);
     const { port1, port2 } = new MessageChannel();
-    toPlugin.callWith([port1], "connect", port1).catch(() => {});
+    toPlugin.callWith([port1], "connect", plane.name, port1).catch(() => {});
     toPlane.callWith([port2], "connectPlugin", name, port2, hooks).catch(() => {});
   }
 
@@ -361,8 +369,8 @@ export class Supervisor {
         await rpc?.call("usePlugins", prepared.plugins.map(forPlane), []);
         await rpc?.call("configure", this.#settings());
       }),
-      ...prepared.plugins.map(({ name, config }) =>
-        this.pluginUnits.get(name)?.worker.rpc?.call("reload", config)
+      ...prepared.plugins.map(({ name, config, files }) =>
+        this.pluginUnits.get(name)?.worker.rpc?.call("reload", config, files)
       ),
       this.#admin.rpc?.call("reload", adminToken(prepared.config)),
     ]);

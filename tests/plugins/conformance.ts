@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { isDecision } from "../../core/data_plane/decision.ts";
 import { checkValue } from "../../core/config/issues.ts";
-import { SILENT_LOG } from "../../core/log.ts";
-import type { ConnectionInfo, Plugin, PluginDefinition } from "../../core/plugin/contract.ts";
+import type { ConnectionInfo, Plugin, PluginDefinition, PluginFiles } from "../../core/plugin/contract.ts";
 import { granted } from "../support/permissions.ts";
+import { pluginContext } from "../support/plugin_context.ts";
 
 /** What the suite needs to know of a plugin. */
 export interface Conformance<Config> {
@@ -13,6 +13,8 @@ export interface Conformance<Config> {
   readonly definition: PluginDefinition<Config>;
   /** A section of the config that it accepts; no target in it needs to be there. */
   readonly section: unknown;
+  /** What stands in the files that the section names. */
+  readonly files?: PluginFiles;
   /** A connection that it takes, and one that it leaves to others, with that section. */
   readonly matching: ConnectionInfo;
   readonly other: ConnectionInfo;
@@ -74,7 +76,7 @@ export function conformance<Config>(name: string, plugin: Conformance<Config>): 
 
   Deno.test(`${name}: goes on after a reload`, async () => {
     await withPlugin(plugin, async (running) => {
-      await running.reload?.(structuredClone(configOf(plugin)));
+      await running.reload?.(structuredClone(configOf(plugin)), plugin.files ?? {});
       assert.ok(await running.route(matching, NO_ANSWER_NEEDED));
       assert.equal(await running.route(other, NO_ANSWER_NEEDED), undefined);
       end(running, matching);
@@ -113,7 +115,10 @@ async function withPlugin<Config>(
   plugin: Conformance<Config>,
   use: (running: Plugin) => Promise<void>,
 ): Promise<void> {
-  const running = await plugin.definition.start(configOf(plugin), { name: "test", log: SILENT_LOG });
+  const running = await plugin.definition.start(
+    configOf(plugin),
+    pluginContext({ files: plugin.files ?? {} }),
+  );
   try {
     await use(running);
   } finally {

@@ -4,6 +4,7 @@ import { canonicalNameFromBytes, canonicalNameFromConfig } from "../../core/name
 import { staticConfig } from "../../plugins/static/config.ts";
 import welcome from "../../plugins/welcome/mod.ts";
 import { bytes, helloMessage, inRecords, serverName } from "../core/data_plane/preface/samples.ts";
+import { pluginContext } from "../support/plugin_context.ts";
 import { sClient } from "../support/openssl.ts";
 import { hasProgram } from "../support/permissions.ts";
 import { TestPlane } from "../support/plane.ts";
@@ -165,7 +166,10 @@ Deno.test({
   ignore: !hasProgram("openssl"),
   async fn() {
     const { material } = await certificateFor("App.Localhost");
-    const plugin = await welcome.start({ names: ["app.localhost"], http: false }, { name: "welcome", log });
+    const plugin = await welcome.start(
+      { names: ["app.localhost"], http: false },
+      pluginContext({ name: "welcome", log }),
+    );
     await using gateway = new TestPlane({ plugins: [plugin], certificates: [material] });
     const get = (name: string, host: string) =>
       send(gateway, name, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);

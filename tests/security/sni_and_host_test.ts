@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { closeQuietly, writeAll } from "../../core/byte_stream.ts";
 import { createLog } from "../../core/log.ts";
 import welcome from "../../plugins/welcome/mod.ts";
+import { pluginContext } from "../support/plugin_context.ts";
 import { readToEnd } from "../support/echo.ts";
 import { TestPlane } from "../support/plane.ts";
 import { exchangeText, isHangUp } from "../support/wire.ts";
@@ -14,7 +15,7 @@ const log = createLog("test", "error", () => {});
 async function welcoming() {
   const { authority, material } = await certificateFor("localhost", "other.localhost");
   const config = { names: ["localhost", "*.localhost"], http: false };
-  const plugin = await welcome.start(config, { name: "welcome", log });
+  const plugin = await welcome.start(config, pluginContext({ name: "welcome", log }));
   const gateway = new TestPlane({ plugins: [plugin], certificates: [material] });
   return {
     /** Sends these bytes inside one TLS connection for `localhost`, and gives the status of every answer. */

@@ -3,6 +3,7 @@ import type { CertificateMaterial } from "../../core/tls/certificates.ts";
 import { parseCertificate } from "../../core/tls/certificates.ts";
 import { staticConfig } from "../../plugins/static/config.ts";
 import definition from "../../plugins/static/mod.ts";
+import { pluginContext } from "../support/plugin_context.ts";
 import { createAuthority, type TestAuthority } from "../support/certificates.ts";
 import { readToEnd, serveTcp, type TestServer } from "../support/echo.ts";
 import { TestPlane, type TestPlaneOptions } from "../support/plane.ts";
@@ -14,7 +15,10 @@ export async function staticPlane(
   options: Omit<TestPlaneOptions, "plugins"> = {},
 ): Promise<TestPlane> {
   const log = createLog("plugin:static", "error", () => {});
-  const plugin = await definition.start(staticConfig.parse({ routes }), { name: "static", log });
+  const plugin = await definition.start(
+    staticConfig.parse({ routes }),
+    pluginContext({ name: "static", log }),
+  );
   return new TestPlane({ ...options, plugins: [plugin] });
 }
 

@@ -3,6 +3,7 @@ import { createLog, type LogEvent } from "../../../core/log.ts";
 import { InlineHandle } from "../../../core/plugin/host.ts";
 import { importDefinition, RunningPlugin } from "../../../core/plugin/running.ts";
 import { granted } from "../../support/permissions.ts";
+import { pluginContext } from "../../support/plugin_context.ts";
 import { until } from "../../support/until.ts";
 import { connection } from "../../plugins/connection.ts";
 
@@ -21,7 +22,9 @@ async function start(config: unknown, timeoutMs?: number): Promise<Lives> {
   lives.length = 0;
   const events: LogEvent[] = [];
   const log = createLog("test", "debug", (event) => events.push(event));
-  const plugin = await RunningPlugin.start(module, "mine", config, log, timeoutMs);
+  const plugin = await RunningPlugin.start(module, config, pluginContext({ name: "mine", log }), {
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  });
   return { plugin, events, lives: () => [...lives] };
 }
 
@@ -34,7 +37,7 @@ Deno.test({
     const decides = () =>
       (handle.route(connection(), { signal: AbortSignal.any([]) }) as { detail: string }).detail;
     assert.equal(decides(), "1");
-    await plugin.reload({ id: 2 });
+    await plugin.reload({ id: 2 }, {});
     assert.equal(decides(), "2", "who holds the plugin has the new one at once");
     await plugin[Symbol.asyncDispose]();
     assert.deepEqual(lives(), ["start 1", "start 2", "dispose 1", "dispose 2"]);
@@ -48,7 +51,7 @@ Deno.test({
     await using stack = new AsyncDisposableStack();
     const { plugin, lives } = await start({ id: 1 });
     stack.use(plugin);
-    await assert.rejects(plugin.reload({ id: 2, start: "throws" }), {
+    await assert.rejects(plugin.reload({ id: 2, start: "throws" }, {}), {
       code: "plugin-failed",
       message: 'Plugin "mine" did not take its new config: no 2',
     });
@@ -61,7 +64,7 @@ Deno.test({
   ignore,
   async fn() {
     const { plugin, lives } = await start({ id: 1 });
-    await assert.rejects(plugin.reload({ id: 2, start: "late" }, 5), {
+    await assert.rejects(plugin.reload({ id: 2, start: "late" }, {}, 5), {
       code: "plugin-failed",
       message: 'Plugin "mine" did not take its new config: no answer in 5 ms',
     });
@@ -89,7 +92,7 @@ Deno.test({
   ignore,
   async fn() {
     const { plugin, events } = await start({ id: 1, dispose: "rejects" });
-    await plugin.reload({ id: 2, dispose: "rejects" });
+    await plugin.reload({ id: 2, dispose: "rejects" }, {});
     await plugin[Symbol.asyncDispose]();
     assert.deepEqual(events.map(({ event, fields }) => [event, fields["reason"]]), [
       ["plugin_dispose_failed", "1 will not go"],

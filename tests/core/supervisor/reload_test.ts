@@ -41,6 +41,8 @@ function prepared({ config, sections = { a: 1, b: 1 }, permissions }: Changes = 
       isolation: declaration.isolation,
       config: sections[name],
       traits: { routeTimeoutMs: 5000 },
+      files: {},
+      watched: [],
       permissions: { ...NO_PERMISSIONS, ...permissions },
     })),
   };

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { checkValue } from "../../../core/config/issues.ts";
-import { createLog, type LogEvent, SILENT_LOG } from "../../../core/log.ts";
+import { createLog, type LogEvent } from "../../../core/log.ts";
 import type { ConnectionInfo, Decision } from "../../../core/plugin/contract.ts";
 import definition from "../../../plugins/static/mod.ts";
 import { type StaticConfig, staticConfig } from "../../../plugins/static/config.ts";
 import { StaticPlugin } from "../../../plugins/static/plugin.ts";
+import { pluginContext } from "../../support/plugin_context.ts";
 import { until } from "../../support/until.ts";
 import { clientHello, connection, tlsConnection } from "../connection.ts";
 import { FakeTools, settle } from "./fake_tools.ts";
@@ -259,7 +260,7 @@ Deno.test("over real sockets: a target that stops is taken out, and brought back
   const target = `127.0.0.1:${port}`;
   const healthCheck = { interval: "100ms", timeout: "1s", unhealthyAfter: 2, healthyAfter: 2 };
   const config = parse({ sni: "a.example", to: target, healthCheck });
-  const plugin = await definition.start(config, { name: "static", log: SILENT_LOG });
+  const plugin = await definition.start(config, pluginContext({ name: "static" }));
   const unhealthy = async () => (await plugin.status?.())?.details?.unhealthy;
   let accepted = 0;
   const serve = async (listener: Deno.TcpListener) => {
