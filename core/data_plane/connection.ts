@@ -1,6 +1,6 @@
 import { type ByteStream, closeQuietly } from "../byte_stream.ts";
 import { messageOf } from "../errors.ts";
-import type { ClosedEvent, DialEvent, Endpoint, Protocol } from "../plugin/contract.ts";
+import type { ClosedEvent, DialEvent, Endpoint } from "../plugin/contract.ts";
 import type { RouteScope } from "../plugin/host.ts";
 import { TlsFault } from "../tls/terminate.ts";
 import { ConnectionRecord } from "./connection_record.ts";
@@ -9,10 +9,14 @@ import type { DialAttempt } from "./dial_targets.ts";
 import type { Watched } from "./idle_watch.ts";
 import type { SourceLimits } from "./limits.ts";
 import { walk } from "./path.ts";
-import { Refusal } from "./refusal.ts";
+import { type Client, Refusal } from "./refusal.ts";
 import { refusalBytes, type RefusalReason, refuse } from "./reject.ts";
 import { type ByteCount, relay } from "./relay.ts";
 import { sniffLayer } from "./sniff_layer.ts";
+import { WatchedClient } from "./watched_client.ts";
+
+/** What a client gets from us when its TLS was passed on, and nobody there answered. */
+const NO_ANSWER = refusalBytes("tls", "unavailable");
 
 /**
  * One connection, from accept to close: it owns the sockets, gives back what it was counted for, and tells log,
@@ -34,6 +38,8 @@ export class Connection implements RouteScope, Watched {
   /** What a client behind a trusted proxy is counted for. */
   admitted: { readonly source: string; readonly limits: SourceLimits } | undefined;
   #ended = false;
+  /** The client, while a plugin decides about it. */
+  #waiting: Client | undefined;
   #controller: AbortController | undefined;
 
   constructor(plane: DataPlane, listener: Listener, conn: Deno.TcpConn, peer: Endpoint, id: string) {
@@ -108,6 +114,34 @@ export class Connection implements RouteScope, Watched {
     }
   }
 
+  /** A plugin is asked about the client. One that takes its time keeps nobody from noticing that the client has left. */
+  beginWaiting(client: Client): void {
+    this.#waiting = client;
+    this.plane.patience.add(this);
+  }
+
+  /** The client as it is to be read from now on, or `client` itself when it did not wait for long. */
+  endWaiting(client: Client): Client {
+    this.plane.patience.delete(this);
+    const waited = this.#waiting ?? client;
+    this.#waiting = undefined;
+    return waited;
+  }
+
+  /** The plugin takes long. */
+  watchClient(): void {
+    const client = this.#waiting;
+    if (client === undefined) return;
+    const stream = new WatchedClient(client.stream, (how) => {
+      // Who has said what it wants in plain text may end its side (half-close), and still wait for the answer.
+      const hasLeft = how === "failed" || client.layer === "tls";
+      if (!hasLeft || this.#waiting?.stream !== stream || this.record.result !== undefined) return;
+      this.#countRefusal("client_closed", this.record.peer.address, "left before the plugin had decided");
+      this.end("client_closed");
+    });
+    this.#waiting = { ...client, stream };
+  }
+
   /** A handler takes the stream, for as long as it likes. */
   beginHandling(): void {
     this.record.state = "handling";
@@ -144,7 +178,14 @@ export class Connection implements RouteScope, Watched {
     this.tellOpened();
     idle?.add(this);
     const onHalfClosed = halfClosed && (() => halfClosed.add(this));
-    const end = await relay(client, upstream, record.sent, record.received, onHalfClosed);
+    const end = await relay({
+      client,
+      upstream,
+      sent: record.sent,
+      received: record.received,
+      farewell: record.info?.tls && !record.info.terminated ? NO_ANSWER : undefined,
+      onHalfClosed,
+    });
     idle?.delete(this);
     halfClosed?.delete(this);
     record.result ??= end;
@@ -157,7 +198,7 @@ export class Connection implements RouteScope, Watched {
     const unreachable = reason === "connect_failed" || reason === "connect_timeout";
     const subject = unreachable ? this.record.target : info?.tls?.serverName;
     this.#countRefusal(reason, subject ?? peer.address, detail);
-    if (reason !== "client_closed") await this.#dismiss(client.stream, client.layer, reason);
+    if (reason !== "client_closed") await this.#dismiss(client, reason);
   }
 
   /** @param subject Whom the log names once a minute: the name asked for, or else who asked. */
@@ -173,14 +214,18 @@ export class Connection implements RouteScope, Watched {
   }
 
   /** Tells the client in its own protocol, and waits a little for it to hear. */
-  async #dismiss(stream: ByteStream, layer: Protocol, reason: RefusalReason): Promise<void> {
+  async #dismiss(
+    client: Pick<Client, "stream" | "layer" | "withinTls">,
+    reason: RefusalReason,
+  ): Promise<void> {
+    const { stream, layer, withinTls } = client;
     const { goodbyes } = this.plane;
     goodbyes.add(this);
     try {
-      const spoken = stream !== this.conn && layer === "other" ? await sniffLayer(stream) : layer;
+      const spoken = withinTls && layer === "other" ? await sniffLayer(stream) : layer;
       await refuse(stream, refusalBytes(spoken, reason));
     } finally {
-      if (stream !== this.conn) closeQuietly(stream); // the connection itself is closed at the end, once
+      if (withinTls) closeQuietly(stream); // the connection itself is closed at the end, once
       goodbyes.delete(this);
     }
   }
@@ -192,7 +237,9 @@ export class Connection implements RouteScope, Watched {
     if (error instanceof TlsFault) {
       this.#countRefusal(`tls_${error.code}`, record.peer.address, messageOf(error));
       const layer = record.info?.protocol === "postgres" ? "postgres" : "other";
-      if (error.plaintext) await this.#dismiss(error.plaintext, layer, "bad_certificate");
+      if (error.plaintext) {
+        await this.#dismiss({ stream: error.plaintext, layer, withinTls: true }, "bad_certificate");
+      }
     } else if (error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe) {
       record.result = "client_reset";
     } else {

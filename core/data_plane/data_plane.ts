@@ -25,6 +25,8 @@ import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
 
 /** How long a refused client has to take its answer, in milliseconds. */
 const GOODBYE_MS = 1000;
+/** How long a plugin may take before its client is watched, in milliseconds: nearly every decision comes sooner. */
+const PATIENCE_MS = 100;
 /** How long to wait after `accept` failed, as it does while every file descriptor is taken, in milliseconds. */
 const ACCEPT_RETRY_MS = 50;
 /**
@@ -93,6 +95,8 @@ export class DataPlane {
   readonly faults = new LogOnce();
   /** Refused clients that are taking their answer. */
   readonly goodbyes = new Deadlines<Connection>(GOODBYE_MS, (connection) => connection.end("refused"));
+  /** Clients that wait for a plugin's decision. */
+  readonly patience = new Deadlines<Connection>(PATIENCE_MS, (connection) => connection.watchClient());
   readonly log: Log;
   readonly #idPrefix: string;
   readonly limits: SharedLimits;
@@ -235,6 +239,7 @@ export class DataPlane {
     this.terminator.close();
     await this.redirects[Symbol.asyncDispose]();
     this.goodbyes.close();
+    this.patience.close();
     for (const queues of [this.#queues, ...this.#retired]) queues.close();
   }
 

@@ -21,6 +21,11 @@ export class Deadlines<Entry extends object> {
     this.#expire = expire;
   }
 
+  /** How many wait. */
+  get size(): number {
+    return this.#due.size;
+  }
+
   /** Starts the entry's time; starts it anew when it is here already. */
   add(entry: Entry): void {
     this.#due.delete(entry);

@@ -26,18 +26,19 @@ export async function walk(connection: Connection): Promise<ByteStream | undefin
   const { record, plane } = connection;
   const preface = await readFirstBytes(connection);
   const info = record.info = describe(connection, preface);
-  const client: Client = {
+  const opening: Client = {
     stream: connection.conn,
     head: preface.replay,
+    withinTls: false,
     layer: preface.tls ? "tls" : preface.protocol,
     sslRequested: preface.sslRequested,
   };
-  admitProxied(connection, preface, client);
+  admitProxied(connection, preface, opening);
   if (record.listener.kind === "http" && info.protocol !== "http") {
-    throw new Refusal(client, "no_route", "the listener takes plain HTTP only");
+    throw new Refusal(opening, "no_route", "the listener takes plain HTTP only");
   }
   record.state = "routing";
-  const routed = await route(connection, info, client);
+  const { routed, client } = await route(connection, info, opening);
   if (routed === undefined) return await takeUnrouted(connection, info, client);
   record.plugin = routed.plugin;
   plane.metrics.connectionOpened(routed.plugin.name);
@@ -55,7 +56,7 @@ async function readFirstBytes(connection: Connection): Promise<Preface> {
     if (result.kind === "preface") return result.preface;
     const layer = result.protocol ?? "other";
     throw new Refusal(
-      { stream: conn, head: NOTHING, layer, sslRequested: false },
+      { stream: conn, head: NOTHING, withinTls: false, layer, sslRequested: false },
       result.fault,
       result.detail,
     );
@@ -94,15 +95,16 @@ async function route(
   connection: Connection,
   info: ConnectionInfo,
   client: Client,
-): Promise<Routed | undefined> {
+): Promise<{ readonly routed: Routed | undefined; readonly client: Client }> {
   const { router, metrics } = connection.plane;
   const before = performance.now();
+  connection.beginWaiting(client);
   try {
     const routed = await router.route(info, connection);
     if (routed) metrics.routed(routed.plugin.name, (performance.now() - before) / 1000);
-    return routed;
+    return { routed, client: connection.endWaiting(client) };
   } catch (error) {
-    throw pluginRefusal(connection, error, client);
+    throw pluginRefusal(connection, error, connection.endWaiting(client));
   }
 }
 
@@ -202,11 +204,13 @@ async function terminate(
   const inner: Client = {
     stream: terminated.stream,
     head: NOTHING,
+    withinTls: true,
     layer: info.protocol === "postgres" ? "postgres" : "other",
     sslRequested: false,
   };
-  const next = decision.then ?? await askAgain(connection, plugin, behind, inner);
-  return await carryOut(connection, next, preface, inner);
+  if (decision.then) return await carryOut(connection, decision.then, preface, inner);
+  const again = await askAgain(connection, plugin, behind, inner);
+  return await carryOut(connection, again.decision, preface, again.client);
 }
 
 async function askAgain(
@@ -214,13 +218,16 @@ async function askAgain(
   plugin: PluginHandle,
   info: ConnectionInfo,
   client: Client,
-): Promise<Decision> {
+): Promise<{ readonly decision: Decision; readonly client: Client }> {
   connection.record.state = "routing";
-  const decision = await connection.plane.router.ask(plugin, info, connection).catch((error) => {
-    throw pluginRefusal(connection, error, client);
-  });
-  if (decision === undefined) throw new Refusal(client, "forbidden", "the plugin takes it no more");
-  return decision;
+  connection.beginWaiting(client);
+  try {
+    const decision = await connection.plane.router.ask(plugin, info, connection);
+    if (decision !== undefined) return { decision, client: connection.endWaiting(client) };
+  } catch (error) {
+    throw pluginRefusal(connection, error, connection.endWaiting(client));
+  }
+  throw new Refusal(connection.endWaiting(client), "forbidden", "the plugin takes it no more");
 }
 
 async function shakeHands(

@@ -8,6 +8,8 @@ export interface Client {
   readonly stream: ByteStream;
   /** Read already, and still to be handed on. */
   readonly head: Uint8Array;
+  /** Whether the stream is what lies within the client's TLS, which the gateway has terminated. */
+  readonly withinTls: boolean;
   /** What the client understands now: before a handshake is over, only `tls`. */
   readonly layer: Protocol;
   /** Whether the upstream is to be asked for TLS first, as the client asked us. */

@@ -1,4 +1,4 @@
-import { type ByteStream, closeQuietly } from "../byte_stream.ts";
+import { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
 import { BufferPool } from "./buffers.ts";
 
 /** What has gone one way so far. Kept up to date while the relay runs, so that others can look. */
@@ -9,8 +9,25 @@ export interface ByteCount {
 /** Which operation of one direction failed. */
 type Failure = "read" | "write";
 
-/** How a relay ended: both sides sent FIN, or one of them died. */
-export type RelayEnd = "ok" | "client_reset" | "upstream_reset";
+/** How a relay ended: both sides sent FIN, one of them died, or the upstream ended without the answer that it owed. */
+export type RelayEnd = "ok" | "client_reset" | "upstream_reset" | "no_answer";
+
+/** What is relayed. */
+export interface RelayOptions {
+  readonly client: ByteStream;
+  readonly upstream: ByteStream;
+  /** Counts client → upstream. */
+  readonly sent: ByteCount;
+  /** Counts upstream → client. */
+  readonly received: ByteCount;
+  /**
+   * Given when the upstream must say something, as a TLS server must: what the client is told when it ends without
+   * having done so.
+   */
+  readonly farewell?: Uint8Array | undefined;
+  /** Called when a direction has ended and the other may go on. */
+  readonly onHalfClosed?: (() => void) | undefined;
+}
 
 /**
  * What an idle direction waits with. 2 KiB: measured, 4 KiB costs 4 KiB more for each idle connection and moves
@@ -28,44 +45,53 @@ const mediumBuffers = new BufferPool(16 * 1024, 2048, 64);
  * A FIN is passed on at once and alone (half-close): the other direction goes on. So does the reply of an upstream
  * that takes no more, because it may have answered before it went. Any other failure, a reset as a rule, closes both
  * at once. The next read waits until the last write is done, which is the backpressure.
- *
- * @param sent Counts client → upstream.
- * @param received Counts upstream → client.
- * @param onHalfClosed Called when a direction has ended and the other may go on.
  */
 export async function relay(
-  client: ByteStream,
-  upstream: ByteStream,
-  sent: ByteCount,
-  received: ByteCount,
-  onHalfClosed?: () => void,
+  { client, upstream, sent, received, farewell, onHalfClosed }: RelayOptions,
 ): Promise<RelayEnd> {
   let end: RelayEnd = "ok";
+  let clientIsDone = false;
   const close = (failed: RelayEnd) => {
     if (end === "ok") end = failed;
     closeQuietly(client);
     closeQuietly(upstream);
   };
+  /** The upstream has ended. What to say to a client that is there, and waits for an answer that must come. */
+  const lastWords = () => {
+    if (farewell === undefined || received.bytes > 0 || clientIsDone || end === "client_reset") {
+      return undefined;
+    }
+    end = "no_answer";
+    return farewell;
+  };
   const up = pump(client, upstream, sent).then((failed) => {
     if (failed === "read") return close("client_reset");
+    clientIsDone = failed === undefined;
     // An upstream that takes no more may have answered before: what lies ready from it is still for the client.
     if (failed === "write" && end === "ok") end = "upstream_reset";
     onHalfClosed?.();
   });
-  const down = pump(upstream, client, received).then((failed) => {
-    if (failed !== undefined) return close(failed === "read" ? "upstream_reset" : "client_reset");
-    onHalfClosed?.();
+  const down = pump(upstream, client, received, lastWords).then(async (failed) => {
+    if (failed === undefined) return onHalfClosed?.();
+    const words = failed === "read" ? lastWords() : undefined;
+    if (words) await writeAll(client, words).catch(() => {});
+    close(failed === "read" ? "upstream_reset" : "client_reset");
   });
   await up;
   await down;
   return end;
 }
 
-/** One direction, until FIN. Never rejects: resolves to the operation that failed, if one did. */
+/**
+ * One direction, until FIN. Never rejects: resolves to the operation that failed, if one did.
+ *
+ * @param lastWords What is to be said before FIN is passed on.
+ */
 async function pump(
   from: ByteStream,
   to: ByteStream,
   count: ByteCount,
+  lastWords?: () => Uint8Array | undefined,
 ): Promise<Failure | undefined> {
   let pool = smallBuffers;
   let buffer = smallBuffers.take() ?? new Uint8Array(smallBuffers.size);
@@ -89,6 +115,8 @@ async function pump(
       buffer = next;
     }
     doing = "write";
+    const words = lastWords?.();
+    if (words) await writeAll(to, words);
     await to.closeWrite();
   } catch {
     return doing;

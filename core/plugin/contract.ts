@@ -146,7 +146,7 @@ export interface ClosedEvent {
   readonly ms: number;
   /**
    * `ok`, or what ended it: `client_reset`, `idle_timeout`, `connect_failed`, `tls_no_certificate`, `drained`,
-   * `closed_by_admin`, …; `no_answer` when the upstream hung up without a byte while the client was there;
+   * `closed_by_admin`, …; `no_answer` when the upstream of a TLS client hung up without a byte;
    * `abandoned` when the decision came too late to be carried out; `plane_lost` when the data plane crashed; or the
    * word that the plugin ended it with.
    */

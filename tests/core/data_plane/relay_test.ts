@@ -19,7 +19,7 @@ interface Relayed {
   halfClosed: number;
 }
 
-function relayed(options?: PipeOptions): Relayed {
+function relayed(options?: PipeOptions, farewell?: Uint8Array): Relayed {
   const [client, clientInner] = pipe(options);
   const [upstream, upstreamInner] = pipe(options);
   const [sent, received] = [{ bytes: 0 }, { bytes: 0 }];
@@ -30,7 +30,14 @@ function relayed(options?: PipeOptions): Relayed {
     sent,
     received,
     halfClosed: 0,
-    ended: relay(clientInner, upstreamInner, sent, received, () => result.halfClosed++),
+    ended: relay({
+      client: clientInner,
+      upstream: upstreamInner,
+      sent,
+      received,
+      ...(farewell && { farewell }),
+      onHalfClosed: () => result.halfClosed++,
+    }),
   };
   return result;
 }
@@ -288,4 +295,34 @@ Deno.test("after a burst, an idle relay waits with small buffers only", async ()
   assert.deepEqual([buffers.count(), buffers.count(2048)], [2, 2]);
   run.client.abort();
   await run.ended;
+});
+
+const FAREWELL = Uint8Array.of(21, 3, 3, 0, 2, 2, 80);
+
+for (const how of ["a FIN", "a reset"] as const) {
+  Deno.test(`${how} of an upstream that owes an answer: the client is told before it gets its FIN`, async () => {
+    const run = relayed({}, FAREWELL);
+    await settled();
+    if (how === "a FIN") await run.upstream.closeWrite();
+    else run.upstream.abort();
+    assert.deepEqual(await readToEnd(run.client), FAREWELL);
+    await run.client.closeWrite();
+    assert.equal(await run.ended, "no_answer");
+  });
+}
+
+Deno.test("an upstream that has answered, or a client that went first, makes no farewell", async () => {
+  const answered = relayed({}, FAREWELL);
+  await writeAll(answered.upstream, Uint8Array.of(1));
+  await answered.upstream.closeWrite();
+  assert.deepEqual(await readToEnd(answered.client), Uint8Array.of(1));
+  await answered.client.closeWrite();
+  assert.equal(await answered.ended, "ok");
+
+  const gone = relayed({}, FAREWELL);
+  await gone.client.closeWrite();
+  assert.equal(await gone.upstream.read(new Uint8Array(1)), null);
+  await gone.upstream.closeWrite();
+  assert.equal((await readToEnd(gone.client)).length, 0);
+  assert.equal(await gone.ended, "ok");
 });
