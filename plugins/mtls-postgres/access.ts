@@ -24,7 +24,7 @@ export type DatabaseState =
 /** What answers the question whether somebody may get somewhere: PostgreSQL, or PGlite within this worker. */
 export interface AccessDatabase extends AsyncDisposable {
   readonly state: DatabaseState;
-  /** Queries sent so far. */
+  /** Queries that {@link decide} has sent so far. */
   readonly queries: number;
   /**
    * Asks in one round trip, with one prepared statement.

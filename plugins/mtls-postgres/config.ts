@@ -19,14 +19,18 @@ export interface MtlsConfig {
   readonly failuresPerMinute: number;
   readonly proxyProtocol: "off" | "v1" | "v2";
   /** TLS towards the targets; absent: they get what is inside of the client's. */
-  readonly targetTls?: TlsFiles | undefined;
+  readonly targetTls?: TargetTls | undefined;
   /** What the plugin's worker may read and write: the embedded database's folder, or nothing. */
   readonly folders: readonly string[];
 }
 
 /** Whom to believe over TLS: `ca` is the path of a PEM file, without which the system's CAs are meant. */
-export interface TlsFiles {
+export interface DatabaseTls {
   readonly ca?: string | undefined;
+}
+
+export interface TargetTls extends DatabaseTls {
+  /** What the certificate must be for, whatever the target's address. */
   readonly serverName?: string | undefined;
 }
 
@@ -42,8 +46,9 @@ export interface PostgresConfig {
   /** Absent: `PGPASSWORD`, if that is set. */
   readonly password?: string | undefined;
   readonly name: string;
-  readonly tls: "off" | TlsFiles;
+  readonly tls: "off" | DatabaseTls;
   readonly poolSize: number;
+  /** For a query, and for a connection to be made. */
   readonly queryTimeoutMs: number;
 }
 
@@ -52,6 +57,8 @@ export interface EmbeddedConfig {
   readonly kind: "embedded";
   /** None: it needs no network. */
   readonly addresses: readonly [];
+  /** A file of SQL that fills the tables; run at every start. */
+  readonly seed?: string | undefined;
 }
 
 /** Where PGlite keeps its files, seen from where the gateway runs. */
@@ -70,11 +77,13 @@ const exactName = namePattern().refine(
   (name) => !name.includes("*"),
   'Expected a name such as "connect.example.com", without a star',
 );
-const tlsFiles = z.strictObject({ ca: file.optional(), serverName: exactName.optional() });
+const databaseTls = z.strictObject({ ca: file.optional() });
+const targetTls = databaseTls.extend({ serverName: exactName.optional() });
 
 /** SPIFFE-ID §2.1. */
 const trustDomain = z.string().regex(/^[a-z0-9._-]{1,255}$/, {
-  error: 'Expected a SPIFFE trust domain such as "example.com": lower-case letters, digits, dots, "-" and "_"',
+  error:
+    'Expected a SPIFFE trust domain such as "example.com": lower-case letters, digits, dots, "-" and "_"',
 });
 
 const postgres = z.strictObject({
@@ -83,7 +92,7 @@ const postgres = z.strictObject({
   user: z.string().min(1),
   password: z.string().min(1).optional(),
   name: z.string().min(1),
-  tls: z.union([z.literal("off"), tlsFiles]).optional(),
+  tls: z.union([z.literal("off"), databaseTls]).optional(),
   poolSize: z.int().min(1).max(100).default(10),
   queryTimeout: duration({ min: MIN_QUERY_TIMEOUT_MS, max: 30_000 }).prefault("2s"),
 }).superRefine(checkHost).transform(
@@ -109,24 +118,31 @@ export const mtlsConfig: z.ZodType<MtlsConfig> = z.strictObject({
   caCertificates: z.array(file).min(1).max(MAX_CA_FILES),
   crls: z.array(file).max(MAX_CA_FILES).default([]),
   database: z.union([embedded, postgres]),
+  seed: file.optional(),
   defaultPort: port.default(22),
   cacheTtl: duration({ max: MAX_CACHE_MS }).prefault("5s"),
   recheckInterval: duration({ min: MIN_RECHECK_MS, max: MAX_RECHECK_MS }).prefault("30s"),
   failuresPerMinute: z.int().min(0).max(100_000).default(30),
   proxyProtocol: z.enum(["off", "v1", "v2"]).default("off"),
-  targetTls: tlsFiles.optional(),
-}).transform(({ cacheTtl, recheckInterval, ...rest }): MtlsConfig => ({
+  targetTls: targetTls.optional(),
+}).superRefine(({ seed, database }, context) => {
+  if (seed === undefined || database.kind === "embedded") return;
+  const message = 'Only the embedded database is seeded; of another, run the file with "psql -f"';
+  context.addIssue({ code: "custom", path: ["seed"], message });
+}).transform(({ cacheTtl, recheckInterval, seed, database, ...rest }): MtlsConfig => ({
   ...rest,
+  database: database.kind === "embedded" ? { ...database, seed } : database,
   cacheTtlMs: cacheTtl,
   recheckIntervalMs: recheckInterval,
-  folders: rest.database.kind === "embedded" ? [EMBEDDED_FOLDER] : [],
+  folders: database.kind === "embedded" ? [EMBEDDED_FOLDER] : [],
 }));
 
 /** Every file that the section names, each once. */
 export function filesOf({ caCertificates, crls, database, targetTls }: MtlsConfig): string[] {
   const tls = [targetTls, database.kind === "postgres" && database.tls !== "off" ? database.tls : undefined];
   const cas = tls.flatMap((one) => one?.ca ?? []);
-  return [...new Set([...caCertificates, ...crls, ...cas])];
+  const seed = database.kind === "embedded" ? database.seed ?? [] : [];
+  return [...new Set([...caCertificates, ...crls, ...cas].concat(seed))];
 }
 
 /** An answer over a network that anybody can forge decides nothing, unless somebody has said that this is fine. */

@@ -18,7 +18,9 @@ export function explain(config: MtlsConfig, connection: ConnectionInfo): Explana
       `The gateway ends TLS, and wants a client certificate that leads to a CA of ${files}`,
       `The certificate must name spiffe://${issuer}/orgs/<org>/users/<user>` +
       (crls.length === 0 ? "" : `, and not be revoked by ${crls.join(", ")}`),
-      `${describeDatabase(config.database)} must have "${connectId}" in backend_hosts, of the same organization, ` +
+      `${
+        describeDatabase(config.database)
+      } must have "${connectId}" in backend_hosts, of the same organization, ` +
       "with the user or a team of the user",
       describeTarget(config),
     ],

@@ -3,6 +3,12 @@ import type { ConnectionInfo } from "../../core/plugin/mod.ts";
 /** Asked for by the gateway itself, when it proves that nobody gets in without a certificate. */
 const SELF_TEST_LABEL = "postern-self-test";
 
+/**
+ * The listener by which the gateway comes to prove it; no configured one can be called so. Its clients are to be
+ * refused, so they are nobody's failure.
+ */
+export const SELF_TEST_LISTENER = "self-test";
+
 /** Every name that the plugin may take, as a pattern. */
 export function patternOf(domain: string): string {
   return `*.${domain}`;

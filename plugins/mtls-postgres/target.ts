@@ -1,4 +1,4 @@
-import { type Forward, formatHostPort, parseHostPort } from "../../core/plugin/mod.ts";
+import { formatHostPort, type Forward, parseHostPort } from "../../core/plugin/mod.ts";
 import { parseAddress } from "../../core/net/address.ts";
 import type { MtlsConfig } from "./config.ts";
 import type { Identity } from "./identity.ts";
