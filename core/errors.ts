@@ -8,6 +8,7 @@ export type FaultCode =
   | "address-in-use"
   | "listen-failed"
   | "certificate-invalid"
+  | "mutual-tls-unproven"
   | "dial-failed"
   | "dial-timeout"
   | "rpc-closed";

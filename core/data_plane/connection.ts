@@ -3,6 +3,7 @@ import { messageOf } from "../errors.ts";
 import type { ClosedEvent, DialEvent, Endpoint } from "../plugin/contract.ts";
 import type { RouteScope } from "../plugin/host.ts";
 import { TlsFault } from "../tls/terminate.ts";
+import { keepWaiting } from "./cancel_path.ts";
 import { ConnectionRecord } from "./connection_record.ts";
 import type { DataPlane, Listener, TimedQueues } from "./data_plane.ts";
 import type { DialAttempt } from "./dial_targets.ts";
@@ -34,7 +35,7 @@ export class Connection implements RouteScope, Watched {
   /** Whether the time of the whole path is over. */
   outOfTime = false;
   /** Connected and greeted. */
-  upstream: Deno.TcpConn | undefined;
+  upstream: ByteStream | undefined;
   /** What a client behind a trusted proxy is counted for. */
   admitted: { readonly source: string; readonly limits: SourceLimits } | undefined;
   #ended = false;
@@ -198,7 +199,8 @@ export class Connection implements RouteScope, Watched {
     const unreachable = reason === "connect_failed" || reason === "connect_timeout";
     const subject = unreachable ? this.record.target : info?.tls?.serverName;
     this.#countRefusal(reason, subject ?? peer.address, detail);
-    if (reason !== "client_closed") await this.#dismiss(client, reason);
+    if (client.unanswered) await keepWaiting(this);
+    else if (reason !== "client_closed") await this.#dismiss(client, reason);
   }
 
   /** @param subject Whom the log names once a minute: the name asked for, or else who asked. */

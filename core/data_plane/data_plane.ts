@@ -8,8 +8,9 @@ import { CertificateStore } from "../tls/contexts.ts";
 import { createTerminator, type Terminator } from "../tls/terminate.ts";
 import type { ConnectionInfo } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
+import { AdminGuard } from "./admin_guard.ts";
 import { Connection } from "./connection.ts";
-import type { ConnectionState } from "./connection_record.ts";
+import type { ConnectionRecord, ConnectionState } from "./connection_record.ts";
 import type { DialAttempt } from "./dial_targets.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
@@ -20,6 +21,7 @@ import { LogOnce } from "./log_once.ts";
 import { DataPlaneMetrics } from "./metrics.ts";
 import { openListener } from "./listen.ts";
 import { Router } from "./router.ts";
+import { CancelRoutes, type FindCancel } from "./postgres_cancel.ts";
 import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
 
@@ -86,6 +88,9 @@ export class DataPlane {
   readonly metrics = new DataPlaneMetrics();
   readonly router = new Router();
   readonly dialer = new Dialer();
+  /** What a target that is not from the config must not lead to; absent while there is no admin side. */
+  adminGuard: AdminGuard | undefined;
+  readonly cancels: CancelRoutes;
   readonly certificates = new CertificateStore();
   readonly terminator: Terminator = createTerminator(this.certificates);
   readonly redirects = new HttpsRedirects();
@@ -98,13 +103,17 @@ export class DataPlane {
   /** Clients that wait for a plugin's decision. */
   readonly patience = new Deadlines<Connection>(PATIENCE_MS, (connection) => connection.watchClient());
   readonly log: Log;
-  readonly #idPrefix: string;
+  /** Told of every connection that is accepted; see `self_test.ts`. */
+  onAccepted: ((record: ConnectionRecord) => void) | undefined;
+  /** Begins the id of every connection. */
+  readonly idPrefix: string;
   readonly limits: SharedLimits;
   readonly #connections = new Map<string, Connection>();
   readonly #listeners: Listener[] = [];
   readonly #sockets = new Map<Deno.TcpListener, Promise<void>>();
   readonly #retired: TimedQueues[] = [];
   #queues: TimedQueues;
+  #settings: PlaneSettings;
   #lastId = 0;
   #empty: PromiseWithResolvers<void> | undefined;
 
@@ -112,16 +121,24 @@ export class DataPlane {
     identity: Pick<PlaneIdentity, "idPrefix" | "sharedLimits"> & Partial<Pick<PlaneIdentity, "ledger">>,
     settings: PlaneSettings,
     log: Log,
+    findCancelElsewhere?: FindCancel,
   ) {
-    this.#idPrefix = identity.idPrefix;
+    this.idPrefix = identity.idPrefix;
     this.limits = new SharedLimits(identity.sharedLimits, identity.ledger);
     this.log = log;
+    this.cancels = new CancelRoutes(findCancelElsewhere);
     this.#queues = new TimedQueues(settings.limits, 0);
+    this.#settings = settings;
     this.#apply(settings);
   }
 
   get queues(): TimedQueues {
     return this.#queues;
+  }
+
+  /** As they are now. */
+  get settings(): PlaneSettings {
+    return this.#settings;
   }
 
   /** Takes new settings in one step; open connections keep the times that they began with. */
@@ -145,8 +162,10 @@ export class DataPlane {
   }
 
   #apply(settings: PlaneSettings): void {
+    this.#settings = settings;
     this.certificates.replace(settings.certificates);
     this.redirects.httpsPort = settings.httpsPort;
+    this.adminGuard = settings.adminAddress ? new AdminGuard(settings.adminAddress) : undefined;
     this.redirects.headersTimeoutMs = settings.limits.prefaceTimeoutMs;
     for (const listener of this.#listeners) {
       listener.proxyFrom = parseCidrs(settings.proxyFrom[listener.address] ?? []);
@@ -285,9 +304,10 @@ export class DataPlane {
       }
       return;
     }
-    const id = `${this.#idPrefix}${(this.#lastId++).toString(36)}`;
+    const id = `${this.idPrefix}${(this.#lastId++).toString(36)}`;
     const connection = new Connection(this, listener, conn, peer, id);
     this.#connections.set(id, connection);
+    this.onAccepted?.(connection.record);
     void connection.serve().catch((error) => {
       this.log.error("connection_error", { connection: id, reason: messageOf(error) });
     }).then(() => {

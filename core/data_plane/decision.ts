@@ -1,4 +1,4 @@
-import type { Decision, Forward, Handle, Reject, Terminate } from "../plugin/contract.ts";
+import type { Decision, Forward, Handle, Reject, Terminate, UpstreamTls } from "../plugin/contract.ts";
 
 const REASONS: ReadonlySet<unknown> = new Set(
   [
@@ -27,7 +27,7 @@ export function isDecision(value: unknown): value is Decision {
 function isFinal(decision: Forward | Handle | Reject): boolean {
   switch (decision.kind) {
     case "forward":
-      return isTargets(decision.to) && PROXY_MODES.has(decision.proxyProtocol) && isTlvs(decision.tlvs);
+      return isForward(decision);
     case "handle":
       return true;
     case "reject":
@@ -36,6 +36,19 @@ function isFinal(decision: Forward | Handle | Reject): boolean {
     default:
       return false;
   }
+}
+
+function isForward({ to, proxyProtocol, tlvs, tls, retryMs, keepOffAdmin }: Forward): boolean {
+  return isTargets(to) && PROXY_MODES.has(proxyProtocol) && isTlvs(tlvs) &&
+    (tls === undefined || isUpstreamTls(tls)) &&
+    (retryMs === undefined || (Number.isFinite(retryMs) && retryMs >= 0)) &&
+    (keepOffAdmin === undefined || typeof keepOffAdmin === "boolean");
+}
+
+/** An empty text is a mistake, and not what is meant by leaving it out. */
+function isUpstreamTls(tls: UpstreamTls): boolean {
+  return typeof tls === "object" && tls !== null &&
+    [tls.serverName, tls.ca].every((text) => text === undefined || (typeof text === "string" && text !== ""));
 }
 
 function isTargets(to: unknown): boolean {

@@ -1,6 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { GatewayError, messageOf } from "../errors.ts";
 import { type HostPort, isAddress } from "../net/address.ts";
+import { type AdminGuard, ForbiddenTarget } from "./admin_guard.ts";
 
 /**
  * How long a name's addresses are believed, in milliseconds. The system's resolver does not tell their TTL; ten
@@ -12,10 +13,22 @@ const NAME_TTL_MS = 10_000;
 const MAX_NAMES = 4096;
 /** How long one address may stay silent before the next is tried beside it (RFC 8305 §5). */
 const STAGGER_MS = 250;
+/**
+ * The pauses between two attempts at a target that refuses. A program that is just starting is there a few
+ * milliseconds after it listens; one that takes seconds is asked forty times in each.
+ */
+const FIRST_RETRY_MS = 5, LONGEST_RETRY_MS = 25;
 
 interface CachedName {
   readonly addresses: Promise<readonly string[]>;
   readonly until: number;
+}
+
+export interface DialOptions {
+  /** As long as the target refuses, it is tried again, for so many milliseconds. @default 0 */
+  readonly retryMs?: number | undefined;
+  /** What must not be connected to. */
+  readonly guard?: AdminGuard | undefined;
 }
 
 /** Opens TCP connections to upstreams, by address or by name. */
@@ -31,16 +44,40 @@ export class Dialer {
   /**
    * @param signal Aborts the attempt; its reason decides between the two fault codes.
    * @throws {GatewayError} `dial-timeout` when `signal` was aborted, else `dial-failed`.
+   * @throws {ForbiddenTarget} By the guard.
    */
-  async dial(target: HostPort, signal: AbortSignal): Promise<Deno.TcpConn> {
-    try {
-      if (isAddress(target.host)) return await connect(target.host, target.port, signal);
-      const addresses = await orAborted(this.#resolve(target.host), signal);
-      return await connectAny(addresses, target.port, signal);
-    } catch (error) {
-      const code = signal.aborted ? "dial-timeout" : "dial-failed";
-      throw new GatewayError(code, signal.aborted ? "No answer in time" : messageOf(error), { cause: error });
+  async dial(
+    target: HostPort,
+    signal: AbortSignal,
+    { retryMs = 0, guard }: DialOptions = {},
+  ): Promise<Deno.TcpConn> {
+    const end = retryMs > 0 ? performance.now() + retryMs : 0;
+    for (let pause = FIRST_RETRY_MS;; pause = Math.min(pause + FIRST_RETRY_MS, LONGEST_RETRY_MS)) {
+      try {
+        if (guard) return checked(await this.#dialGuarded(target, signal, guard), guard);
+        if (isAddress(target.host)) return await connect(target.host, target.port, signal);
+        return await connectAny(await this.#addressesOf(target.host, signal), target.port, signal);
+      } catch (error) {
+        if (error instanceof ForbiddenTarget) throw error;
+        const isRefused = error instanceof Deno.errors.ConnectionRefused && !signal.aborted;
+        if (!isRefused || performance.now() + pause > end) throw faultOf(error, signal);
+      }
+      await delay(pause, signal);
     }
+  }
+
+  async #dialGuarded(
+    { host, port }: HostPort,
+    signal: AbortSignal,
+    guard: AdminGuard,
+  ): Promise<Deno.TcpConn> {
+    const addresses = isAddress(host) ? [host] : await this.#addressesOf(host, signal);
+    for (const address of addresses) guard.check(address, port);
+    return await connectAny(addresses, port, signal);
+  }
+
+  #addressesOf(name: string, signal: AbortSignal): Promise<readonly string[]> {
+    return orAborted(this.#resolve(name), signal);
   }
 
   #resolve(name: string): Promise<readonly string[]> {
@@ -53,6 +90,21 @@ export class Dialer {
     this.#names.set(name, { addresses, until: now + NAME_TTL_MS });
     return addresses;
   }
+}
+
+function checked(conn: Deno.TcpConn, guard: AdminGuard): Deno.TcpConn {
+  try {
+    guard.checkConnected(conn);
+    return conn;
+  } catch (error) {
+    conn.close();
+    throw error;
+  }
+}
+
+function faultOf(error: unknown, { aborted }: AbortSignal): GatewayError {
+  const code = aborted ? "dial-timeout" : "dial-failed";
+  return new GatewayError(code, aborted ? "No answer in time" : messageOf(error), { cause: error });
 }
 
 async function lookUpInSystem(name: string): Promise<readonly string[]> {

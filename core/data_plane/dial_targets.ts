@@ -1,7 +1,8 @@
-import { closeQuietly } from "../byte_stream.ts";
+import { type ByteStream, closeQuietly } from "../byte_stream.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import { parseHostPort } from "../net/address.ts";
 import type { Forward } from "../plugin/contract.ts";
+import { ForbiddenTarget } from "./admin_guard.ts";
 import type { Connection } from "./connection.ts";
 import { type Client, Refusal } from "./refusal.ts";
 import { type Greeting, greetUpstream } from "./upstream.ts";
@@ -27,23 +28,28 @@ export class DialAttempt {
 /**
  * Connects to the first target that lets itself be greeted.
  *
- * @throws {Refusal} None does.
+ * @returns The target's stream, or what lies within its TLS.
+ * @throws {Refusal} None does, or one that must not be reached is among them.
  */
 export async function dialAny(
   connection: Connection,
-  to: Forward["to"],
+  decision: Forward,
   client: Client,
   greeting: Greeting,
-): Promise<Deno.TcpConn> {
+): Promise<ByteStream> {
   const { record } = connection;
+  const { to } = decision;
   record.state = "dialing";
   const targets = typeof to === "string" ? [to] : to.slice(0, MAX_DIAL_ATTEMPTS);
   let last: unknown;
   for (const target of targets) {
     record.target = target;
     try {
-      return await dialOne(connection, target, greeting);
+      return await dialOne(connection, target, decision, greeting);
     } catch (error) {
+      if (error instanceof ForbiddenTarget) {
+        throw new Refusal(client, "forbidden", `${target}: ${messageOf(error)}`);
+      }
       if (record.result !== undefined) throw error; // ended from outside: there is nobody left to dial for
       last = error;
       if (connection.outOfTime) break;
@@ -57,22 +63,27 @@ export async function dialAny(
   );
 }
 
-async function dialOne(connection: Connection, target: string, greeting: Greeting): Promise<Deno.TcpConn> {
+async function dialOne(
+  connection: Connection,
+  target: string,
+  { retryMs, keepOffAdmin }: Forward,
+  greeting: Greeting,
+): Promise<ByteStream> {
   const { record, queues, plane } = connection;
   const attempt = connection.attempt = new DialAttempt();
   const before = performance.now();
   let failure: string | undefined;
   queues.dials.add(attempt);
   try {
-    const upstream = await plane.dialer.dial(
-      parseHostPort(target, { minPort: 1 }),
-      attempt.controller.signal,
-    );
+    const address = parseHostPort(target, { minPort: 1 });
+    const upstream = await plane.dialer.dial(address, attempt.controller.signal, {
+      retryMs,
+      guard: keepOffAdmin ? plane.adminGuard : undefined,
+    });
     attempt.upstream = upstream;
     if (record.result !== undefined) throw new GatewayError("dial-failed", "The client left");
     upstream.setNoDelay();
-    await greetUpstream(upstream, greeting);
-    return upstream;
+    return await greetUpstream(upstream, greeting, address.host);
   } catch (error) {
     failure = messageOf(error);
     const late = attempt.expired && record.result === undefined;

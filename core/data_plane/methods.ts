@@ -2,6 +2,10 @@ import type { PluginFiles } from "../plugin/contract.ts";
 import type { PluginHooks, PluginTraits } from "../plugin/host.ts";
 import type { PluginReport } from "../plugin/running.ts";
 import type { Methods } from "../rpc.ts";
+import type { RogueCertificate } from "../tls/rogue.ts";
+import type { CancelTarget, FindCancel } from "./postgres_cancel.ts";
+import type { CancelKey } from "./preface/postgres.ts";
+import type { ProofFault } from "./self_test.ts";
 import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
 
@@ -33,17 +37,31 @@ export interface PlaneMethods extends Methods {
   /** The plugin's worker has ended. */
   disconnectPlugin(name: string): void;
   configure(settings: PlaneSettings): void;
+  /** See `self_test.ts`. To be asked when the plugins are connected; `undefined`: nobody gets in. */
+  proveMutualTls(
+    plugin: string,
+    names: readonly string[],
+    rogue: RogueCertificate,
+  ): Promise<ProofFault | undefined>;
   /** Resolves to the port as bound. */
   listen(listener: PlaneListener): number;
   report(): Promise<PlaneReport>;
   rows(limit: number): ConnectionRow[];
   closeConnection(id: string): boolean;
+  /** Where the session is that this key cancels, if it runs through this plane. */
+  findCancel(key: CancelKey): CancelTarget | undefined;
   stopAccepting(): void;
   /** Resolves when no connection is open any more. */
   whenEmpty(): Promise<void>;
   /** Ends every connection and disposes the inline plugins. */
   stop(): Promise<void>;
   ping(): void;
+}
+
+/** What a data plane's worker asks of the supervisor, beside what all workers do. */
+export interface PlaneQuestions extends Methods {
+  /** As `findCancel` of {@link PlaneMethods}, for all other planes. */
+  findCancel: FindCancel;
 }
 
 export interface PlaneReport {

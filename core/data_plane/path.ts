@@ -4,6 +4,7 @@ import { canonicalAddress } from "../net/address.ts";
 import type { ConnectionInfo, Decision, Endpoint, Forward, Terminate } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import type { Terminated } from "../tls/terminate.ts";
+import { cancellable, deliverCancel } from "./cancel_path.ts";
 import type { Connection } from "./connection.ts";
 import { dialAny } from "./dial_targets.ts";
 import type { Preface } from "./preface/preface.ts";
@@ -12,7 +13,7 @@ import { type Client, Refusal } from "./refusal.ts";
 import { PluginFault, type Routed } from "./router.ts";
 import { counting } from "./streams/counting.ts";
 import { replaying } from "./streams/replaying.ts";
-import { proxyHeader } from "./upstream.ts";
+import { proxyHeader, speaksPostgres } from "./upstream.ts";
 
 const NOTHING = new Uint8Array();
 
@@ -32,10 +33,15 @@ export async function walk(connection: Connection): Promise<ByteStream | undefin
     withinTls: false,
     layer: preface.tls ? "tls" : preface.protocol,
     sslRequested: preface.sslRequested,
+    unanswered: preface.cancel !== undefined,
   };
   admitProxied(connection, preface, opening);
   if (record.listener.kind === "http" && info.protocol !== "http") {
     throw new Refusal(opening, "no_route", "the listener takes plain HTTP only");
+  }
+  if (preface.cancel) {
+    const target = await plane.cancels.find(preface.cancel);
+    if (target) return await deliverCancel(connection, target, preface.cancel, preface, opening);
   }
   record.state = "routing";
   const { routed, client } = await route(connection, info, opening);
@@ -129,6 +135,9 @@ async function takeUnrouted(
     await connection.plane.redirects.serve(replaying(client.stream, client.head), info, connection);
     return;
   }
+  if (client.unanswered) {
+    throw new Refusal(client, "no_route", "a PostgreSQL CancelRequest for a session that is not known");
+  }
   const named = info.tls?.serverName !== undefined;
   const unnamed = info.tls || info.protocol === "postgres" ? "no_server_name" : "no_route";
   throw new Refusal(client, named ? "unknown_name" : unnamed, "no plugin takes it");
@@ -161,11 +170,18 @@ async function forward(
 ): Promise<ByteStream> {
   const { record } = connection;
   const { info } = decided(connection);
-  connection.upstream = await dialAny(connection, decision.to, client, {
+  if (decision.tls && client.layer === "tls") {
+    throw new Refusal(client, "not_supported", "TLS to the upstream, but the client's own is not terminated");
+  }
+  const upstream = await dialAny(connection, decision, client, {
     header: proxyHeader(decision, info, preface.proxy),
-    sslRequested: client.sslRequested,
+    sslRequested: decision.tls ? speaksPostgres(info) : client.sslRequested,
     head: client.head,
+    tls: decision.tls,
   });
+  connection.upstream = info.terminated && speaksPostgres(info)
+    ? cancellable(connection, upstream, decision)
+    : upstream;
   record.sent.bytes += client.head.length;
   return client.stream;
 }

@@ -14,6 +14,8 @@ export interface Client {
   readonly layer: Protocol;
   /** Whether the upstream is to be asked for TLS first, as the client asked us. */
   readonly sslRequested: boolean;
+  /** Whether nothing may be said to it, come what may: a PostgreSQL CancelRequest has no answer. */
+  readonly unanswered?: boolean;
 }
 
 /** A connection's path ends here: the client is to be told why. */

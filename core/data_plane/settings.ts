@@ -8,6 +8,8 @@ export interface PlaneSettings {
   readonly certificates: readonly CertificateMaterial[];
   /** Where an `http` listener sends its clients: the public port of https, 443 when there is no such listener. */
   readonly httpsPort: number;
+  /** Where the admin side listens, as bound; absent when it does not. */
+  readonly adminAddress?: string;
   /** Listener's address in the config → CIDR ranges whose PROXY header is believed there. */
   readonly proxyFrom: Readonly<Record<string, readonly string[]>>;
 }

@@ -1,6 +1,9 @@
 import { type ByteStream, writeAll } from "../byte_stream.ts";
 import { GatewayError } from "../errors.ts";
-import type { ConnectionInfo, Forward } from "../plugin/contract.ts";
+import { canonicalName } from "../names.ts";
+import { parseAddress } from "../net/address.ts";
+import type { ConnectionInfo, Forward, UpstreamTls } from "../plugin/contract.ts";
+import { connectTls } from "../tls/connect.ts";
 import { SSL_REQUEST } from "./preface/postgres.ts";
 import type { ProxyHeader } from "./preface/preface.ts";
 import { encodeProxyV1, encodeProxyV2 } from "./preface/proxy_protocol.ts";
@@ -38,20 +41,41 @@ export interface Greeting {
   readonly sslRequested: boolean;
   /** What was read from the client already. */
   readonly head: Uint8Array;
+  /** Whether it is spoken to in TLS. */
+  readonly tls?: UpstreamTls | undefined;
 }
 
-/** Sends what the upstream gets before the client's next bytes: at most two writes and one read. */
+/**
+ * Sends what the upstream gets before the client's next bytes: at most two writes and one read, and a TLS handshake
+ * when there is one. It has no deadline of its own: closing `upstream` ends it at any time.
+ *
+ * @param host Who the target is, canonical: what its certificate is for, as long as nothing else is said.
+ * @returns What is to be relayed: the upstream itself, or what lies within its TLS.
+ * @throws {GatewayError} `dial-failed`; `certificate-invalid` when the CAs are none.
+ */
 export async function greetUpstream(
   upstream: ByteStream,
   greeting: Greeting,
-): Promise<void> {
-  if (greeting.sslRequested) {
-    await writeAll(upstream, join(greeting.header, SSL_REQUEST));
-    await readSslAnswer(upstream);
-    await writeAll(upstream, greeting.head);
-  } else if (greeting.header.length + greeting.head.length > 0) {
-    await writeAll(upstream, join(greeting.header, greeting.head));
-  }
+  host: string,
+): Promise<ByteStream> {
+  const { header, sslRequested, head, tls } = greeting;
+  const before = sslRequested ? join(header, SSL_REQUEST) : tls ? header : join(header, head);
+  if (before.length > 0) await writeAll(upstream, before);
+  if (sslRequested) await readSslAnswer(upstream);
+  const inner = tls ? await connectTls(upstream, { host: serverName(tls, host), ca: tls.ca }) : upstream;
+  if (sslRequested || tls) await writeAll(inner, head);
+  return inner;
+}
+
+function serverName({ serverName = "" }: UpstreamTls, host: string): string {
+  const name = serverName === "" ? host : parseAddress(serverName) ?? canonicalName(serverName);
+  if (name !== undefined) return name;
+  throw new GatewayError("dial-failed", `${JSON.stringify(serverName)} is no server name`);
+}
+
+/** Whether a client speaks PostgreSQL: behind an SSLRequest, in plain text, or by direct TLS (ALPN). */
+export function speaksPostgres({ protocol, terminated }: ConnectionInfo): boolean {
+  return protocol === "postgres" || terminated?.alpn === "postgresql";
 }
 
 /**

@@ -5,7 +5,8 @@ import { loadPlugin, type PluginReport, RunningPlugin } from "../plugin/running.
 import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
 import { sealCode } from "../seal.ts";
 import { DataPlane } from "./data_plane.ts";
-import type { PlaneMethods, PlanePlugin } from "./methods.ts";
+import { proveMutualTls } from "./self_test.ts";
+import type { PlaneMethods, PlanePlugin, PlaneQuestions } from "./methods.ts";
 import type { LogLevel } from "../log.ts";
 
 let plane: DataPlane | undefined;
@@ -18,7 +19,7 @@ function started(): DataPlane {
   return plane;
 }
 
-const supervisor: Rpc<LogBatchMethods> = openRpc(
+const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
   self as unknown as MessageChannelEnd,
   {
     start(identity, settings) {
@@ -27,6 +28,7 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
         identity,
         settings,
         openLogBatch(`data-plane-${identity.index}`, logLevel, supervisor),
+        (key) => supervisor.call("findCancel", key),
       );
     },
     usePlugins: (plugins, codeFolders) =>
@@ -35,6 +37,7 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
       remote.get(name)?.connect(port, hooks, servicesFor(name), started().openOf(name)),
     disconnectPlugin: (name) => remote.get(name)?.disconnect(),
     configure: (settings) => started().configure(settings),
+    proveMutualTls: (plugin, names, rogue) => proveMutualTls(started(), plugin, names, rogue),
     listen: (listener) => started().listen(listener),
     async report() {
       const told = [...inline].map(async ([name, running]): Promise<[string, PluginReport]> => {
@@ -45,6 +48,7 @@ const supervisor: Rpc<LogBatchMethods> = openRpc(
     },
     rows: (limit) => started().rows(limit),
     closeConnection: (id) => started().closeConnection(id),
+    findCancel: (key) => started().cancels.keys.find(key),
     stopAccepting: () => started().stopAccepting(),
     whenEmpty: () => started().whenEmpty(),
     async stop() {

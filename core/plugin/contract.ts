@@ -93,7 +93,7 @@ export interface Forward {
 export interface UpstreamTls {
   /** What it is asked for by SNI, and must have a certificate for. @default the host of the target */
   readonly serverName?: string;
-  /** The CAs that its certificate must lead to, PEM. @default those of the system */
+  /** The CAs that its certificate must lead to, PEM, and no others. @default those of the runtime (Mozilla's, or `DENO_TLS_CA_STORE`) */
   readonly ca?: string;
 }
 

@@ -1,7 +1,7 @@
 import { type ConfigProblem, problemAt, sortProblems } from "../config/problem.ts";
 import type { ConfigResult } from "../config/parse_config.ts";
 import { checkPlugins } from "./plugins.ts";
-import type { Prepared } from "./supervisor.ts";
+import type { Prepared } from "./state.ts";
 
 /** A config that can be run, or everything that is wrong with it. */
 export type Preparation =

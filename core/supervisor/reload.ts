@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { AdminConfig, ListenerConfig } from "../config/config.ts";
 import { diffConfig } from "../config/diff.ts";
 import type { CheckedPlugin } from "./plugins.ts";
-import type { Prepared } from "./supervisor.ts";
+import type { Prepared } from "./state.ts";
 
 /** What a reload puts in place, and what it must leave. */
 export interface ReloadPlan {

@@ -1,9 +1,8 @@
 import { dirname, join } from "node:path";
 import { GatewayError, messageOf } from "../errors.ts";
 import { parseCertificate } from "./certificates.ts";
-import { loadX509 } from "./x509.ts";
+import { ALGORITHM, exportKey, generateKeys, loadX509, randomHex, randomSerial, validFor } from "./x509.ts";
 
-const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const DAY_MS = 86_400_000;
 /** The CA lives long, because people import it; clients want the certificates of servers to be short (398 days). */
 const CA_DAYS = 3650;
@@ -188,30 +187,6 @@ function der(tag: number, content: Iterable<number>): Uint8Array<ArrayBuffer> {
   const bytes = [...content];
   if (bytes.length > 127) throw new RangeError("The long form of DER lengths is not needed here");
   return Uint8Array.of(tag, bytes.length, ...bytes);
-}
-
-/** From an hour ago, for clocks that are behind. */
-function validFor(days: number): { notBefore: Date; notAfter: Date } {
-  const now = Date.now();
-  return { notBefore: new Date(now - 3_600_000), notAfter: new Date(now + days * DAY_MS) };
-}
-
-/** Positive, and with more than the 64 random bits that are asked for (RFC 5280 §4.1.2.2). */
-function randomSerial(): string {
-  return `40${randomHex(15)}`;
-}
-
-function randomHex(bytes: number): string {
-  return crypto.getRandomValues(new Uint8Array(bytes)).toHex();
-}
-
-async function generateKeys(): Promise<CryptoKeyPair> {
-  return await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]) as CryptoKeyPair;
-}
-
-async function exportKey(key: CryptoKey): Promise<string> {
-  const { PemConverter } = await loadX509();
-  return `${PemConverter.encode(await crypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`;
 }
 
 async function importKey(pem: string): Promise<CryptoKey> {

@@ -53,12 +53,16 @@ export class ClientCertificates {
   }
 
   #judge(socket: TLSSocket): Judgement {
-    const leaf: DetailedPeerCertificate | null = socket.getPeerCertificate(true);
-    if (leaf?.raw === undefined) return { kind: "none" };
+    const leaf = socket.getPeerX509Certificate();
+    if (leaf === undefined) return { kind: "none" };
     if (!socket.authorized) return refusalOf(leaf);
+    const { raw, validTo } = leaf;
     // The runtime lets a version 1 certificate pass without proof that the client has its key.
-    if (!isVersion3(leaf.raw)) return refused("is not X.509 version 3", ALERT.unsupportedCertificate);
-    const certificates = this.#chainOf(leaf);
+    if (!isVersion3(raw)) return refused("is not X.509 version 3", ALERT.unsupportedCertificate);
+    // A client seldom sends more than its own, and for the whole chain the runtime parses every CA again.
+    const certificates = leaf.issuerCertificate === undefined
+      ? [{ raw, valid_to: validTo }]
+      : this.#chainOf(socket.getPeerCertificate(true));
     const chain = certificates.map(({ raw }) => new Uint8Array(raw));
     const fingerprint = fingerprintOf(chain);
     if (!socket.isSessionReused()) this.#verified.set(fingerprint, expiryOf(certificates));
@@ -95,10 +99,10 @@ export class ClientCertificates {
 }
 
 /** Why the runtime did not authorize it: it says the same of nearly everything, so this looks for the usual cause. */
-function refusalOf({ valid_from, valid_to }: DetailedPeerCertificate): Judgement {
+function refusalOf({ validFrom, validTo }: X509Certificate): Judgement {
   const now = Date.now();
-  if (Date.parse(valid_to) <= now) return refused(`has expired on ${valid_to}`, ALERT.certificateExpired);
-  if (Date.parse(valid_from) > now) return refused(`is not valid before ${valid_from}`);
+  if (Date.parse(validTo) <= now) return refused(`has expired on ${validTo}`, ALERT.certificateExpired);
+  if (Date.parse(validFrom) > now) return refused(`is not valid before ${validFrom}`);
   return refused("does not lead to a trusted CA, or is not for clients", ALERT.unknownCa);
 }
 
@@ -166,7 +170,7 @@ function fingerprintOf(chain: readonly Uint8Array[]): string {
 }
 
 /** When the first certificate expires. One that has expired already was not needed to verify the chain. */
-function expiryOf(certificates: readonly DetailedPeerCertificate[]): number {
+function expiryOf(certificates: readonly Pick<DetailedPeerCertificate, "valid_to">[]): number {
   const now = Date.now();
   const ends = certificates.map(({ valid_to }) => Date.parse(valid_to)).filter((end) => !(end <= now));
   return ends.some(Number.isNaN) ? 0 : Math.min(...ends);

@@ -1,12 +1,12 @@
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { ByteStream } from "../byte_stream.ts";
-import { DuplexStream } from "../data_plane/streams/duplex_stream.ts";
 import type { Terminate, TerminatedTls } from "../plugin/contract.ts";
 import { ALERT, tlsAlert } from "./alert.ts";
 import type { CertificateStore, ServerCertificate } from "./contexts.ts";
 import { TlsFault, type TlsFaultCode } from "./fault.ts";
 import { Lru } from "./lru.ts";
 import { ClientCertificates, type Judgement } from "./peer_certificates.ts";
+import { nextTurn, plaintextOf } from "./plaintext.ts";
 import { TlsTransport } from "./transport.ts";
 
 export { TlsFault, type TlsFaultCode };
@@ -222,28 +222,10 @@ function codeOf(error: Error & { code?: unknown }, lastWords: Uint8Array): TlsFa
   }
 }
 
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 function describe(socket: TLSSocket, client: Judgement | undefined): TerminatedTls {
   return {
     version: socket.getProtocol() ?? "unknown",
     ...(socket.alpnProtocol && { alpn: socket.alpnProtocol }),
     ...(client?.kind === "verified" && { clientCertificates: client.chain }),
   };
-}
-
-/**
- * The runtime keeps reading and decrypting into memory when its socket is paused, so a slow reader stops the
- * transport instead; and it calls `end` done before its close_notify has left.
- */
-function plaintextOf(socket: TLSSocket, transport: TlsTransport): ByteStream {
-  return new DuplexStream(socket, {
-    flow: transport,
-    async flushed() {
-      await nextTurn();
-      await new Promise<void>((resolve) => transport.write(NOTHING, () => resolve()));
-    },
-  });
 }

@@ -17,7 +17,7 @@ export class TlsTransport extends StreamDuplex {
   readonly #lastWords: Uint8Array[] = [];
 
   constructor(stream: ByteStream, options: StreamDuplexOptions) {
-    super(stream, options);
+    super(stream, { ...options, lending: true }); // the runtime copies before it decrypts
     // Whoever watches over its time may close the stream at any moment: nobody listening then would end the process.
     this.on("error", () => {});
   }

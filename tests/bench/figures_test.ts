@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { ClientHelloParser } from "../../core/data_plane/preface/client_hello.ts";
 import { clientHello } from "./client_hello.ts";
-import { formatTable, judge, type Round } from "./report.ts";
+import { L4_GOALS } from "./goals.ts";
+import { type Figures, formatTable, judge, metricsOf, type Round } from "./report.ts";
+import { measureRounds } from "./rounds.ts";
+import { SCENARIOS } from "./scenarios.ts";
 import { median, percentile } from "./statistics.ts";
 
 Deno.test("the bench's ClientHello is one that the gateway understands, as long as a real one", () => {
@@ -25,6 +28,12 @@ Deno.test("percentile() is the nearest rank", () => {
   assert.equal(percentile([7], 0.5), 7);
 });
 
+const figures: Figures = {
+  metrics: metricsOf(SCENARIOS),
+  goals: L4_GOALS,
+  ratios: [["haproxy"], ["haproxy", "nginx"]],
+};
+
 const rounds: Round[] = [
   {
     postern: { "connections/s": 60, "round trip p50": 11 },
@@ -41,7 +50,7 @@ const rounds: Round[] = [
 ];
 
 Deno.test("goals are judged by the median of the rounds' own ratios", () => {
-  const verdicts = judge(rounds).filter(({ met }) => met !== undefined);
+  const verdicts = judge(rounds, figures).filter(({ met }) => met !== undefined);
   assert.deepEqual(verdicts.map(({ metric, value, met }) => [metric, value, met]), [
     ["connections/s", 0.7, true],
     ["round trip p50", 1.2, false],
@@ -49,7 +58,22 @@ Deno.test("goals are judged by the median of the rounds' own ratios", () => {
 });
 
 Deno.test("the table has a row a metric and the ratios behind the peers", () => {
-  const [head, row] = formatTable(rounds, ["postern", "haproxy"]).split("\n");
+  const [head, row] = formatTable(rounds, ["postern", "haproxy"], figures).split("\n");
   assert.match(head ?? "", /postern +haproxy +÷ haproxy +÷ best/);
   assert.match(row ?? "", /^connections\/s \[\/s\] +60\.0 +100 +0\.70 +-$/);
+});
+
+Deno.test("each scenario meets all peers before the next, in another order each round", async () => {
+  const named = (...names: string[]) => names.map((name) => ({ name }));
+  const met: string[] = [];
+  const rounds = await measureRounds(named("a", "b", "c"), named("up", "down"), 2, (scenario, kind) => {
+    if (scenario.name === "down" && kind.name === "b") return Promise.resolve(undefined);
+    met.push(`${scenario.name} ${kind.name}`);
+    return Promise.resolve({ [scenario.name]: met.length });
+  }, () => {});
+  assert.deepEqual(met, [
+    ...["up a", "up b", "up c", "down a", "down c"],
+    ...["up b", "up c", "up a", "down c", "down a"],
+  ]);
+  assert.deepEqual(rounds[1], { a: { up: 8, down: 10 }, b: { up: 6 }, c: { up: 7, down: 9 } });
 });

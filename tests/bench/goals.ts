@@ -13,7 +13,8 @@ const HAPROXY = ["haproxy"];
 const BETTER_OF_TWO = ["haproxy", "nginx"];
 const CORES_NOTE = "where cores allow: load generator and backend share them";
 
-export const GOALS: readonly Goal[] = [
+/** Of `l4`. */
+export const L4_GOALS: readonly Goal[] = [
   { metric: "up, 1 connection", peer: "postern", than: BETTER_OF_TWO, atLeast: 1.2 },
   { metric: "up, 8 connections", peer: "postern", than: BETTER_OF_TWO, atLeast: 1.2 },
   { metric: "down, 1 connection", peer: "postern", than: BETTER_OF_TWO, atLeast: 1.2 },
@@ -27,4 +28,16 @@ export const GOALS: readonly Goal[] = [
   { metric: "process/idle connection", peer: "postern", atMost: 26, note: "with all that it takes at start" },
   { metric: "memory/silent connection", peer: "postern", atMost: 10 },
   { metric: "good client p99 ratio", peer: "postern", atMost: 2 },
+];
+
+/** Of `mtls`. */
+export const MTLS_GOALS: readonly Goal[] = [
+  { metric: "up, 1 connection", peer: "postern", than: HAPROXY, atLeast: 0.9 },
+  { metric: "up, 4 connections", peer: "postern", than: HAPROXY, atLeast: 0.9 },
+  { metric: "down, 1 connection", peer: "postern", than: HAPROXY, atLeast: 0.9 },
+  { metric: "down, 4 connections", peer: "postern", than: HAPROXY, atLeast: 0.9 },
+  { metric: "connections/s", peer: "postern", than: HAPROXY, atLeast: 0.5 },
+  { metric: "connections/s", peer: "postern-db", than: HAPROXY, atLeast: 0.5, note: "every decision cached" },
+  { metric: "authorization p50", peer: "postern-db", atMost: 1000, note: "every decision cached" },
+  { metric: "authorization p50", peer: "postern-db-cold", atMost: 1000, note: "every decision a query" },
 ];

@@ -3,15 +3,15 @@ import type { BackendPorts, Job, Results } from "./jobs.ts";
 /** How long a helper may take beyond the seconds of its job: opening 15,000 connections takes a few. */
 const GRACE_MS = 60_000;
 
-/** A Deno process of this bench that is spoken to in lines of JSON. It ends with its stdin. */
+/** A process of this bench that is spoken to in lines of JSON. It ends with its stdin. */
 class Helper implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #lines: ReadableStreamDefaultReader<string>;
 
-  constructor(script: string, args: readonly string[]) {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-prompt", "-A", new URL(script, import.meta.url).pathname, ...args],
+  constructor(command: string, args: readonly string[]) {
+    this.#child = new Deno.Command(command, {
+      args: [...args],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -46,14 +46,19 @@ class Helper implements AsyncDisposable {
   }
 }
 
-/** The process that makes the load. One job at a time. */
-export class LoadGenerator implements AsyncDisposable {
-  readonly #helper = new Helper("./load.ts", []);
+/** A process that makes load. One job at a time. */
+export class JobRunner<J extends { readonly kind: string }, R extends Readonly<Record<J["kind"], unknown>>>
+  implements AsyncDisposable {
+  readonly #helper: Helper;
 
-  async run<K extends Job["kind"]>(job: Job & { readonly kind: K }): Promise<Results[K]> {
-    const seconds = "seconds" in job ? job.seconds : 0;
+  constructor(command: string, args: readonly string[]) {
+    this.#helper = new Helper(command, args);
+  }
+
+  async run<K extends J["kind"]>(job: J & { readonly kind: K }): Promise<R[K]> {
+    const seconds = "seconds" in job ? Number(job.seconds) : 0;
     await this.#helper.send(job);
-    const answer = await this.#helper.receive<{ result: Results[K] } | { error: string }>(
+    const answer = await this.#helper.receive<{ result: R[K] } | { error: string }>(
       seconds * 1000 + GRACE_MS,
     );
     if ("error" in answer) throw new Error(`The load generator failed at "${job.kind}": ${answer.error}`);
@@ -65,11 +70,18 @@ export class LoadGenerator implements AsyncDisposable {
   }
 }
 
+/** Load for whatever relays the bytes that come. */
+export class LoadGenerator extends JobRunner<Job, Results> {
+  constructor() {
+    super(Deno.execPath(), script("./load.ts"));
+  }
+}
+
 /** Starts the process with the backends, with ports of its own for each of `peers`. */
 export async function startBackends(
   peers: readonly string[],
 ): Promise<AsyncDisposable & { portsOf(peer: string): BackendPorts }> {
-  const helper = new Helper("./backend.ts", [JSON.stringify(peers)]);
+  const helper = new Helper(Deno.execPath(), [...script("./backend.ts"), JSON.stringify(peers)]);
   const ports = await helper.receive<Record<string, BackendPorts>>(GRACE_MS);
   return {
     portsOf(peer) {
@@ -79,6 +91,11 @@ export async function startBackends(
     },
     [Symbol.asyncDispose]: () => helper[Symbol.asyncDispose](),
   };
+}
+
+/** Arguments for Deno to run a module of this folder. */
+function script(module: string): string[] {
+  return ["run", "--no-prompt", "-A", new URL(module, import.meta.url).pathname];
 }
 
 function splitLines(): TransformStream<string, string> {

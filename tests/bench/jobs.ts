@@ -66,3 +66,13 @@ export interface Results {
   readonly hold: Record<string, never>;
   readonly release: Released;
 }
+
+/** What the load generator for TLS can do, always with a client certificate. */
+export type TlsJob =
+  | Extract<Job, { kind: "up" | "down" | "connect" | "rtt" }>
+  /** As `connect`, but so many begun each second, whether or not those before are done. */
+  | { readonly kind: "paced"; readonly to: Target; readonly perSecond: number; readonly seconds: number };
+
+export interface TlsResults extends Pick<Results, "up" | "down" | "connect" | "rtt"> {
+  readonly paced: Rate;
+}

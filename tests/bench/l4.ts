@@ -1,9 +1,19 @@
 import { parseArgs } from "node:util";
-import { type Context, type Scenario, SCENARIOS, type Size, type Values } from "./scenarios.ts";
+import { type Scenario, SCENARIOS, type Size } from "./scenarios.ts";
+import { L4_GOALS } from "./goals.ts";
 import { LoadGenerator, startBackends } from "./helper.ts";
 import { type Peer, type PeerKind, PEERS } from "./peers.ts";
-import { formatTable, formatVerdicts, judge, type Round, summarize } from "./report.ts";
-import { type Bench, describeMachine, positive, UsageError } from "./bench.ts";
+import {
+  type Figures,
+  formatTable,
+  formatVerdicts,
+  judge,
+  metricsOf,
+  type Round,
+  summarize,
+} from "./report.ts";
+import { type Bench, describeMachine, positive } from "./bench.ts";
+import { choose, measureRounds } from "./rounds.ts";
 
 const OPTIONS = {
   only: { type: "string", default: "" },
@@ -13,6 +23,12 @@ const OPTIONS = {
   idle: { type: "string", default: "5000" },
   silent: { type: "string", default: "15000" },
 } as const;
+
+const FIGURES: Figures = {
+  metrics: metricsOf(SCENARIOS),
+  goals: L4_GOALS,
+  ratios: [["haproxy"], ["haproxy", "nginx"]],
+};
 
 /** Postern beside other proxies that route by the name in the ClientHello, on loopback, in one run. */
 export const l4: Bench = {
@@ -31,14 +47,14 @@ export const l4: Bench = {
       silentConnections: positive(values.silent),
     };
     const rounds = await measure(kinds, scenarios, size, positive(values.rounds), say);
-    const verdicts = judge(rounds);
-    const table = formatTable(rounds, kinds.map(({ name }) => name));
+    const verdicts = judge(rounds, FIGURES);
+    const table = formatTable(rounds, kinds.map(({ name }) => name), FIGURES);
     return {
-      text: `\n${table}\n${formatVerdicts(verdicts)}`,
+      text: `\n${table}\n${formatVerdicts(verdicts, FIGURES)}`,
       json: {
         machine: await describeMachine(),
         size,
-        medians: summarize(rounds),
+        medians: summarize(rounds, FIGURES),
         goals: verdicts,
         rounds,
       },
@@ -46,10 +62,6 @@ export const l4: Bench = {
   },
 };
 
-/**
- * Every scenario meets all peers before the next one begins, in another order each round: what the machine does
- * beside then hits all of them alike.
- */
 async function measure(
   kinds: readonly PeerKind[],
   scenarios: readonly Scenario[],
@@ -62,41 +74,9 @@ async function measure(
   const load = stack.use(new LoadGenerator());
   const peers = new Map<PeerKind, Peer>();
   for (const kind of kinds) peers.set(kind, stack.use(await kind.start(backends.portsOf(kind.name))));
-
-  const rounds: Round[] = [];
-  for (let index = 0; index < count; index++) {
-    const round: Record<string, Values> = {};
-    for (const scenario of scenarios) {
-      for (const kind of rotate(kinds, index)) {
-        const peer = peers.get(kind);
-        if (!peer || !scenario.measures(kind)) continue;
-        const context: Context = { load, size, kind, peer, backends: backends.portsOf(kind.name) };
-        const values = await scenario.run(context);
-        round[kind.name] = { ...round[kind.name], ...values };
-        say(`round ${index + 1}/${count}  ${scenario.name}  ${kind.name}  ${describe(values)}`);
-      }
-    }
-    rounds.push(round);
-  }
-  return rounds;
-}
-
-function describe(values: Values): string {
-  return Object.entries(values).map(([metric, value]) => `${metric}: ${Math.round(value * 100) / 100}`).join(
-    ", ",
-  );
-}
-
-function rotate<T>(items: readonly T[], by: number): T[] {
-  const start = by % items.length;
-  return [...items.slice(start), ...items.slice(0, start)];
-}
-
-function choose<T extends { readonly name: string }>(all: readonly T[], list: string): T[] {
-  if (list === "") return [...all];
-  return list.split(",").map((name) => {
-    const found = all.find((item) => item.name === name);
-    if (!found) throw new UsageError(`"${name}" is none of ${all.map((item) => item.name).join(", ")}`);
-    return found;
-  });
+  return await measureRounds(kinds, scenarios, count, async (scenario, kind) => {
+    const peer = peers.get(kind);
+    if (!peer || !scenario.measures(kind)) return undefined;
+    return await scenario.run({ load, size, kind, peer, backends: backends.portsOf(kind.name) });
+  }, say);
 }

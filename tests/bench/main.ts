@@ -1,9 +1,10 @@
 /** `deno task bench NAME [options]`: runs a bench, prints its tables, and writes its figures to `results/`. */
 import { type Bench, UsageError } from "./bench.ts";
 import { l4 } from "./l4.ts";
+import { mtls } from "./mtls.ts";
 import { pluginRtt } from "./plugin_rtt.ts";
 
-const BENCHES: readonly Bench[] = [l4, pluginRtt];
+const BENCHES: readonly Bench[] = [l4, mtls, pluginRtt];
 const RESULTS = new URL("./results/", import.meta.url).pathname;
 
 async function main([name, ...args]: readonly string[]): Promise<number> {

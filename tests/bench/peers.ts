@@ -68,6 +68,7 @@ export async function startPostern(
   config: unknown,
   address: Address,
   threads: number,
+  logLevel: "info" | "warn" = "warn",
 ): Promise<Program> {
   const folder = stack.use(await temporaryFolder()).path;
   const file = `${folder}/postern.yaml`;
@@ -76,7 +77,7 @@ export async function startPostern(
   const args = ["run", "--no-prompt", "-A", `${ROOT}cli/main.ts`, "gateway", "--config", file];
   const program = stack.use(
     await startProgram(Deno.execPath(), {
-      args: [...args, "--threads", String(threads), "--log-level", "warn"],
+      args: [...args, "--threads", String(threads), "--log-level", logLevel],
       env: denoEnvironment(),
       cwd: folder,
     }),

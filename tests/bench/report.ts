@@ -1,6 +1,13 @@
-import { type Goal, GOALS } from "./goals.ts";
-import { type MetricInfo, SCENARIOS, type Values } from "./scenarios.ts";
+import type { Goal } from "./goals.ts";
 import { median } from "./statistics.ts";
+
+/** Values by the name of what was measured. */
+export type Values = Readonly<Record<string, number>>;
+
+export interface MetricInfo {
+  readonly unit: string;
+  readonly better: "more" | "less";
+}
 
 /** One round: what each peer did, by its name. */
 export type Round = Readonly<Record<string, Values>>;
@@ -11,15 +18,29 @@ export interface Verdict extends Goal {
   readonly met?: boolean;
 }
 
-const METRICS: Readonly<Record<string, MetricInfo>> = Object.assign(
-  {},
-  ...SCENARIOS.map(({ metrics }) => metrics),
-);
+/** What a bench measures, and how that is judged. */
+export interface Figures {
+  /** In the order of the rows. */
+  readonly metrics: Readonly<Record<string, MetricInfo>>;
+  readonly goals: readonly Goal[];
+  /** The table has a column with Postern's ratio to the better of each of these. */
+  readonly ratios: readonly (readonly string[])[];
+}
+
+/** The metrics of all scenarios, in their order. */
+export function metricsOf(
+  scenarios: readonly { readonly metrics: Readonly<Record<string, MetricInfo>> }[],
+): Readonly<Record<string, MetricInfo>> {
+  return Object.assign({}, ...scenarios.map(({ metrics }) => metrics));
+}
 
 /** Medians by metric and peer. */
-export function summarize(rounds: readonly Round[]): Record<string, Record<string, number>> {
+export function summarize(
+  rounds: readonly Round[],
+  { metrics }: Pick<Figures, "metrics">,
+): Record<string, Record<string, number>> {
   const summary: Record<string, Record<string, number>> = {};
-  for (const metric of Object.keys(METRICS)) {
+  for (const metric of Object.keys(metrics)) {
     for (const peer of new Set(rounds.flatMap(Object.keys))) {
       const values = rounds.flatMap((round) => round[peer]?.[metric] ?? []);
       if (values.length > 0) (summary[metric] ??= {})[peer] = median(values);
@@ -29,9 +50,9 @@ export function summarize(rounds: readonly Round[]): Record<string, Record<strin
 }
 
 /** Ratios are taken within a round, where the machine was in the same mood, and only then the median of them. */
-export function judge(rounds: readonly Round[]): Verdict[] {
-  return GOALS.map((goal) => {
-    const values = rounds.flatMap((round) => valueOf(goal, round) ?? []);
+export function judge(rounds: readonly Round[], { goals, metrics }: Omit<Figures, "ratios">): Verdict[] {
+  return goals.map((goal) => {
+    const values = rounds.flatMap((round) => valueOf(goal, round, metrics) ?? []);
     if (values.length === 0) return goal;
     const value = median(values);
     return {
@@ -42,49 +63,54 @@ export function judge(rounds: readonly Round[]): Verdict[] {
   });
 }
 
-/** A row for each metric, a column for each peer, and Postern's ratio to HAProxy and to the better of the two. */
-export function formatTable(rounds: readonly Round[], peers: readonly string[]): string {
-  const summary = summarize(rounds);
-  const head = ["", ...peers, "÷ haproxy", "÷ best of haproxy, nginx"];
-  const rows = Object.entries(summary).map(([metric, values]) => [
-    `${metric}${unitOf(metric)}`,
+/** A row for each metric, a column for each peer, and Postern's ratios to others. */
+export function formatTable(rounds: readonly Round[], peers: readonly string[], figures: Figures): string {
+  const { metrics, ratios } = figures;
+  const head = [
+    "",
+    ...peers,
+    ...ratios.map((than) => `÷ ${than.length > 1 ? "best of " : ""}${than.join(", ")}`),
+  ];
+  const rows = Object.entries(summarize(rounds, figures)).map(([metric, values]) => [
+    `${metric}${unitOf(metrics[metric])}`,
     ...peers.map((peer) => format(values[peer])),
-    ...[["haproxy"], ["haproxy", "nginx"]].map((than) =>
-      format(ratio(rounds, { metric, peer: "postern", than }))
-    ),
+    ...ratios.map((than) => format(ratio(rounds, { metric, peer: "postern", than }, metrics))),
   ]);
   return align([head, ...rows]);
 }
 
 /** A line for each goal that this run could tell about. */
-export function formatVerdicts(verdicts: readonly Verdict[]): string {
+export function formatVerdicts(verdicts: readonly Verdict[], { metrics }: Pick<Figures, "metrics">): string {
   return align(
     verdicts.filter(({ met }) => met !== undefined).map((verdict) => {
       const { metric, peer, than, atLeast, atMost, value, met, note } = verdict;
       const bound = atLeast === undefined ? `at most ${atMost}` : `at least ${atLeast}`;
       const outcome = met ? "reached" : "MISSED";
-      const what = than ? `${peer} ÷ ${than.join(" or ")}` : `${peer}${unitOf(metric)}`;
+      const what = than ? `${peer} ÷ ${than.join(" or ")}` : `${peer}${unitOf(metrics[metric])}`;
       return [outcome, metric, what, format(value), bound, note ?? ""];
     }),
   );
 }
 
-function ratio(rounds: readonly Round[], goal: Goal): number | undefined {
-  const values = rounds.flatMap((round) => valueOf(goal, round) ?? []);
+function ratio(rounds: readonly Round[], goal: Goal, metrics: Figures["metrics"]): number | undefined {
+  const values = rounds.flatMap((round) => valueOf(goal, round, metrics) ?? []);
   return values.length === 0 ? undefined : median(values);
 }
 
-function valueOf({ metric, peer, than }: Goal, round: Round): number | undefined {
+function valueOf(
+  { metric, peer, than }: Goal,
+  round: Round,
+  metrics: Figures["metrics"],
+): number | undefined {
   const own = round[peer]?.[metric];
   if (own === undefined || !than) return own;
   const others = than.flatMap((other) => round[other]?.[metric] ?? []);
   if (others.length < than.length) return undefined;
-  return own / (METRICS[metric]?.better === "less" ? Math.min(...others) : Math.max(...others));
+  return own / (metrics[metric]?.better === "less" ? Math.min(...others) : Math.max(...others));
 }
 
-function unitOf(metric: string): string {
-  const unit = METRICS[metric]?.unit;
-  return unit ? ` [${unit}]` : "";
+function unitOf(info: MetricInfo | undefined): string {
+  return info?.unit ? ` [${info.unit}]` : "";
 }
 
 function format(value: number | undefined): string {

@@ -2,6 +2,7 @@ import type { LoadGenerator } from "./helper.ts";
 import type { BackendPorts } from "./jobs.ts";
 import { settledBytes } from "./memory.ts";
 import type { Peer, PeerKind } from "./peers.ts";
+import type { MetricInfo, Values } from "./report.ts";
 
 /** How much of everything. */
 export interface Size {
@@ -9,14 +10,6 @@ export interface Size {
   readonly seconds: number;
   readonly idleConnections: number;
   readonly silentConnections: number;
-}
-
-/** Values by the name of what was measured. */
-export type Values = Readonly<Record<string, number>>;
-
-export interface MetricInfo {
-  readonly unit: string;
-  readonly better: "more" | "less";
 }
 
 /** One measurement of one peer. */

@@ -36,7 +36,10 @@ const MISTAKES: readonly (readonly [args: readonly string[], says: RegExp])[] = 
   [["gateway", "--threads", "65"], /Expected a whole number from 1 to 64\./],
   [["gateway", "--log-level", "loud"], /Allowed choices are debug, info, warn, error\./],
   [["gateway", "--log-format", "xml"], /Allowed choices are pretty, json\./],
-  [["gateway", "--plugins", "nonsense"], /"nonsense" is declared neither .*known here: static, cloudflared, mtls-postgres, welcome/],
+  [
+    ["gateway", "--plugins", "nonsense"],
+    /"nonsense" is declared neither .*known here: static, cloudflared, mtls-postgres, welcome/,
+  ],
   [["gateway", "--set", "limts.idleTimeout=1s"], /limts/],
   [["explain", "a.example", "--port", "0"], /Expected a port from 1 to 65535\./],
   [["explain", "a.example", "--protocol", "udp"], /Allowed choices are tls, postgres, http, ssh\./],

@@ -281,19 +281,68 @@ for (const [kind, open] of Object.entries(kinds)) {
   });
 }
 
+/** What a shipped plugin's permissions are filled in from, and how far they then reach. */
+const shipped: Readonly<
+  Record<string, (stack: AsyncDisposableStack) => Promise<Omit<Grant, "permissions">>>
+> = {
+  cloudflared(stack) {
+    const local = stack.use(startEcho());
+    return Promise.resolve({
+      config: { command: "/bin/true" },
+      allowed: [["run", "/bin/true"], ["connect", local.target], ["listen", "127.0.0.1:0"]],
+      refused: [
+        ["run", "/bin/false"],
+        ["run", "/bin/sh"],
+        ["run", "/usr/bin/setpriv"],
+        ["connect", "127.0.0.2:9"],
+        ["listen", "0.0.0.0:0"],
+        ["env", "HOME"],
+      ],
+    });
+  },
+  async "mtls-postgres"(stack) {
+    const database = stack.use(startEcho());
+    const folder = stack.use(await temporaryFolder()).path;
+    return {
+      config: { database: { addresses: [database.target] }, folders: [folder] },
+      allowed: [["connect", database.target], ["env", "PGPASSWORD"], ["write", `${folder}/file`]],
+      refused: [
+        ["connect", `127.0.0.1:${freePort()}`],
+        ["env", "PGUSER"],
+        ["allEnv", ""],
+        ["write", `${folder}-beside`],
+        ["run", "/bin/true"],
+      ],
+    };
+  },
+};
+
 for (const [name, { isolation, permissions }] of Object.entries(DECLARED)) {
   Deno.test({
     name: `the plugin "${name}" has what deno.json grants it, and nothing else`,
     ignore,
     async fn() {
-      const route = FORBIDDEN.filter(([action]) => !permissions[kindOf(action)]);
-      const probed = await probe({ name, isolation, permissions, route });
-      check(all(route, "refused"), probed.route);
+      await using stack = new AsyncDisposableStack();
+      const { config = {}, allowed, refused } = await shipped[name]?.(stack) ?? { allowed: [], refused: [] };
+      const never = FORBIDDEN.filter(([action]) => !permissions[kindOf(action)]);
+      const route = [...allowed, ...refused, ...never];
+      const probed = await probe({ name, isolation, permissions, config, route });
+      check([...all(allowed, "allowed"), ...all([...refused, ...never], "refused")], probed.route);
     },
   });
 }
 
 Deno.test("what is shipped is granted no more than is listed here", () => {
   const permissions = Object.entries(DECLARED).map(([name, { permissions }]) => [name, permissions]);
-  assert.deepEqual(Object.fromEntries(permissions), { static: {}, welcome: {} });
+  assert.deepEqual(Object.fromEntries(permissions), {
+    static: {},
+    cloudflared: { run: ["{command}"], net: ["127.0.0.1"] },
+    "mtls-postgres": {
+      net: ["{database.addresses}"],
+      env: ["PGPASSWORD"],
+      read: ["{folders}"],
+      write: ["{folders}"],
+    },
+    welcome: {},
+  });
 });

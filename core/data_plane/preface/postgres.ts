@@ -15,6 +15,14 @@ const MIN_CANCEL_BYTES = 16, MAX_CANCEL_BYTES = 268;
 /** What PostgreSQL itself takes at most (MAX_STARTUP_PACKET_LENGTH). */
 const MAX_STARTUP_BYTES = 10_000;
 
+/** By whom a session may be cancelled: whoever knows what its server told it in BackendKeyData. */
+export interface CancelKey {
+  /** As on the wire, unsigned. */
+  readonly processId: number;
+  /** 4 bytes up to protocol 3.0, as many as 256 since 3.2. Never to be logged. */
+  readonly secret: Uint8Array;
+}
+
 /** What a PostgreSQL client opens with. */
 export type PostgresOpening = "ssl-request" | "gssenc-request" | "cancel-request" | "startup";
 
@@ -43,6 +51,29 @@ export function parsePostgresOpening(seen: Uint8Array): Parsed<PostgresOpening> 
     default:
       return uint16(seen, 4) === PROTOCOL_MAJOR ? parseStartup(seen, length) : NO;
   }
+}
+
+/**
+ * Reads a CancelRequest that {@link parsePostgresOpening} has recognised.
+ *
+ * @param seen From where it begins; the secret is a view into it.
+ */
+export function readCancelRequest(seen: Uint8Array): CancelKey {
+  return {
+    processId: uint32(seen, POSTGRES_HEADER_BYTES),
+    secret: seen.subarray(POSTGRES_HEADER_BYTES + 4, uint32(seen, 0)),
+  };
+}
+
+/** The inverse of {@link readCancelRequest}. */
+export function encodeCancelRequest({ processId, secret }: CancelKey): Uint8Array {
+  const packet = new Uint8Array(POSTGRES_HEADER_BYTES + 4 + secret.length);
+  const view = new DataView(packet.buffer);
+  view.setUint32(0, packet.length);
+  view.setUint32(4, CANCEL_REQUEST);
+  view.setUint32(8, processId);
+  packet.set(secret, POSTGRES_HEADER_BYTES + 4);
+  return packet;
 }
 
 /** Whether the part of the code that was seen, if any, begins one of ours: all begin 0x04D2 or 0x0003. */

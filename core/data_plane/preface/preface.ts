@@ -1,4 +1,5 @@
 import type { ClientHelloInfo, Endpoint, Protocol } from "../../plugin/contract.ts";
+import type { CancelKey } from "./postgres.ts";
 
 /** A PROXY header that was read from a trusted peer (HAProxy's proxy-protocol.txt). */
 export interface ProxyHeader {
@@ -29,6 +30,8 @@ export interface Preface {
   readonly tls?: ClientHelloInfo;
   /** True when an SSLRequest was read and answered with `S`: an upstream that gets the TLS passed through wants one too. */
   readonly sslRequested: boolean;
+  /** Present when this is a PostgreSQL CancelRequest in plain text. */
+  readonly cancel?: CancelKey;
   /** Everything read behind the PROXY header and the PostgreSQL negotiation, for whoever gets the connection. */
   readonly replay: Uint8Array;
 }

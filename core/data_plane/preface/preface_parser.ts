@@ -1,7 +1,13 @@
 import type { ClientHelloInfo, Protocol } from "../../plugin/contract.ts";
 import { ClientHelloParser, HANDSHAKE_RECORD, parseSslV2Hello } from "./client_hello.ts";
 import { parsePlainOpening } from "./plain.ts";
-import { parsePostgresOpening, POSTGRES_HEADER_BYTES, type PostgresOpening } from "./postgres.ts";
+import {
+  type CancelKey,
+  parsePostgresOpening,
+  POSTGRES_HEADER_BYTES,
+  type PostgresOpening,
+  readCancelRequest,
+} from "./postgres.ts";
 import type { PrefaceFault, PrefaceResult, ProxyHeader } from "./preface.ts";
 import { parseProxyHeader, parseProxySignature } from "./proxy_protocol.ts";
 import { more, type Parsed } from "./parsed.ts";
@@ -112,8 +118,9 @@ export class PrefaceParser {
     if (isRecognised) this.#speaks = "postgres";
     if (postgres.kind === "more") return this.#more(postgres.total);
     if (postgres.kind === "malformed") return this.refuse("malformed_postgres", postgres.detail);
-    if (postgres.value === "startup" || postgres.value === "cancel-request") {
-      return this.#result("postgres", rest);
+    if (postgres.value === "startup") return this.#result("postgres", rest);
+    if (postgres.value === "cancel-request") {
+      return this.#result("postgres", rest, { cancel: readCancelRequest(rest) });
     }
     if (rest.length > postgres.length) { // CVE-2021-23214: they would be taken for what comes inside the encryption
       return this.refuse(
@@ -147,7 +154,7 @@ export class PrefaceParser {
     if (hello.kind !== "yes") {
       return this.#refuseHello(hello.kind === "malformed" ? hello.detail : "No ClientHello");
     }
-    return this.#result(this.#sslRequested ? "postgres" : "tls", rest, hello.value);
+    return this.#result(this.#sslRequested ? "postgres" : "tls", rest, { tls: hello.value });
   }
 
   #refuseHello(detail: string): PrefaceResult {
@@ -159,7 +166,11 @@ export class PrefaceParser {
     return more(this.#start + total);
   }
 
-  #result(protocol: Protocol, replay: Uint8Array, tls?: ClientHelloInfo): PrefaceResult {
+  #result(
+    protocol: Protocol,
+    replay: Uint8Array,
+    found?: { readonly tls: ClientHelloInfo } | { readonly cancel: CancelKey },
+  ): PrefaceResult {
     const proxy = this.#proxy;
     return {
       kind: "preface",
@@ -168,7 +179,7 @@ export class PrefaceParser {
         sslRequested: this.#sslRequested,
         replay,
         ...(proxy === undefined ? undefined : { proxy }),
-        ...(tls === undefined ? undefined : { tls }),
+        ...found,
       },
     };
   }

@@ -3,17 +3,21 @@ import { Duplex } from "node:stream";
 import type { ByteStream } from "../../byte_stream.ts";
 import type { Endpoint } from "../../plugin/contract.ts";
 import { coarseNow, type Timed, unwatch, watch } from "./coarse_timeouts.ts";
+import { GivenMemory, LentMemory, type ReadMemory } from "./read_memory.ts";
 
-/** What an idle stream holds for its next read. */
-const SMALL_READ = 4096;
-/** What a busy one reads into: measured, 256 KiB moves no more through TLS, and 16 KiB a third less. */
-const LARGE_READ = 65536;
+/** How much is on its way to a slow stream before writers are told to wait. */
+const HIGH_WATER_MARK = 65536;
 
 export interface StreamDuplexOptions {
   /** Bytes that were read from the stream already; they come first. */
   readonly replay?: Uint8Array | undefined;
   /** Who is at the other end, for libraries that ask a socket for it. */
   readonly remote?: Endpoint | undefined;
+  /**
+   * Lends out what was read: its memory is read into again as soon as the listeners to `data` have returned. For
+   * readers that copy at once. @default false: they may keep it
+   */
+  readonly lending?: boolean | undefined;
 }
 
 /**
@@ -29,16 +33,16 @@ export class StreamDuplex extends Duplex implements Timed {
   timeoutMs = 0;
   lastActive = 0;
   readonly #stream: ByteStream;
-  readonly #small = new Uint8Array(SMALL_READ);
-  #large: Uint8Array | undefined;
+  readonly #memory: ReadMemory;
   #replay: Uint8Array | undefined;
   #reading = false;
   #wanted = false;
   #held = false;
 
-  constructor(stream: ByteStream, { replay, remote }: StreamDuplexOptions = {}) {
-    super({ highWaterMark: LARGE_READ, allowHalfOpen: true });
+  constructor(stream: ByteStream, { replay, remote, lending }: StreamDuplexOptions = {}) {
+    super({ highWaterMark: HIGH_WATER_MARK, allowHalfOpen: true });
     this.#stream = stream;
+    this.#memory = lending ? new LentMemory() : new GivenMemory();
     this.#replay = replay?.length ? replay : undefined;
     this.remoteAddress = remote?.address;
     this.remotePort = remote?.port;
@@ -73,39 +77,35 @@ export class StreamDuplex extends Duplex implements Timed {
     }
     if (this.#reading || this.#held || this.destroyed) return;
     this.#reading = true;
-    this.#stream.read(this.#large ?? this.#small).then(this.#onRead, this.#onReadFailure);
+    this.#stream.read(this.#memory.bytes).then(this.#onRead, this.#onReadFailure);
   }
 
   readonly #onRead = (length: number | null): void => {
-    this.#reading = false;
-    if (this.destroyed) return;
     this.lastActive = coarseNow();
     this.#wanted = false;
-    this.push(length === null ? null : this.#take(length));
+    if (length === null) this.#onEnd();
+    else this.#onBytes(length);
   };
+
+  #onBytes(length: number): void {
+    if (!this.destroyed) this.push(this.#memory.hand(length));
+    this.#reading = false; // not before: a listener that asks for more would have them read over what it looks at
+    if (this.destroyed) return this.#memory.release();
+    this.#memory.handed(length, this.readableLength > 0, this.#held);
+    if (this.#wanted) this.#readMore();
+  }
+
+  #onEnd(): void {
+    this.#reading = false;
+    this.#memory.release();
+    if (!this.destroyed) this.push(null);
+  }
 
   readonly #onReadFailure = (error: unknown): void => {
     this.#reading = false;
+    this.#memory.release();
     if (!this.destroyed) this.destroy(asError(error));
   };
-
-  /**
-   * The bytes of the last read, in memory that the reader may keep. A read that filled its buffer has more behind
-   * it, so the next one is large; a large buffer that came back well filled is given away rather than copied.
-   */
-  #take(length: number): Buffer {
-    const large = this.#large;
-    if (large === undefined) {
-      if (length === SMALL_READ) this.#large = new Uint8Array(LARGE_READ);
-      return copyOf(this.#small, length);
-    }
-    if (length >= LARGE_READ / 2) {
-      this.#large = new Uint8Array(LARGE_READ);
-      return asBuffer(large.subarray(0, length));
-    }
-    if (length <= SMALL_READ) this.#large = undefined;
-    return copyOf(large, length);
-  }
 
   override _write(chunk: Uint8Array, _encoding: string, done: (error?: Error | null) => void): void {
     this.lastActive = coarseNow();
@@ -133,8 +133,8 @@ export class StreamDuplex extends Duplex implements Timed {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     unwatch(this);
-    this.#large = undefined;
     this.#replay = undefined;
+    if (!this.#reading) this.#memory.release();
     try {
       this.#stream.close();
     } catch {
@@ -181,12 +181,6 @@ export class StreamDuplex extends Duplex implements Timed {
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function copyOf(from: Uint8Array, length: number): Buffer {
-  const copy = Buffer.allocUnsafe(length);
-  copy.set(from.subarray(0, length));
-  return copy;
 }
 
 function asError(error: unknown): Error {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { AdminGuard, ForbiddenTarget } from "../../../core/data_plane/admin_guard.ts";
 import { Dialer } from "../../../core/data_plane/dial.ts";
 import { startSilent } from "../../support/echo.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -217,4 +218,100 @@ Deno.test("when all fail, the first failure is told: later addresses are second 
     code: "dial-failed",
     message: "first",
   });
+});
+
+const REFUSED = () => Promise.reject(new Deno.errors.ConnectionRefused("Connection refused"));
+
+Deno.test("a target that refuses is tried again, with growing pauses, until it is there", async () => {
+  await using server = startSilent();
+  let left = 8;
+  using connect: StubbedConnect = new StubbedConnect({
+    "192.0.2.1": () =>
+      left-- > 0 ? REFUSED() : connect.real({ hostname: "127.0.0.1", port: server.address.port }),
+  });
+  const clock = new FakeClock();
+  const dialing = new Dialer().dial({ host: "192.0.2.1", port: 1 }, NEVER, { retryMs: 10_000 });
+  const pauses = [5, 10, 15, 20, 25, 25, 25, 25];
+  for (const [i, pause] of pauses.entries()) {
+    await turns();
+    assert.equal(connect.tried.length, i + 1);
+    clock.advance(pause - 1);
+    await turns();
+    assert.equal(connect.tried.length, i + 1, `not before ${pause} ms`);
+    clock.advance(1);
+  }
+  (await dialing).close();
+  assert.equal(clock.timers, 0);
+  clock[Symbol.dispose]();
+});
+
+Deno.test("a target that refuses for longer than it may is dial-failed", async () => {
+  using connect = new StubbedConnect({ "192.0.2.1": REFUSED });
+  const clock = new FakeClock();
+  const dialing = new Dialer().dial({ host: "192.0.2.1", port: 1 }, NEVER, { retryMs: 29 });
+  dialing.catch(() => {});
+  for (let ms = 0; ms < 29; ms++) {
+    await turns();
+    clock.advance(1);
+  }
+  await assert.rejects(dialing, { code: "dial-failed", message: "Connection refused" });
+  assert.equal(connect.tried.length, 3); // at 0, 5 and 15 ms; the next would be at 30
+  assert.equal(clock.timers, 0);
+  clock[Symbol.dispose]();
+});
+
+Deno.test("only a refusal is tried again", async () => {
+  using connect = new StubbedConnect({ "192.0.2.1": () => Promise.reject(new Error("No route to host")) });
+  const dialing = new Dialer().dial({ host: "192.0.2.1", port: 1 }, NEVER, { retryMs: 10_000 });
+  await assert.rejects(dialing, { code: "dial-failed", message: "No route to host" });
+  assert.equal(connect.tried.length, 1);
+});
+
+Deno.test("a pause between two tries ends at once when the attempt is aborted", async () => {
+  using connect = new StubbedConnect({ "192.0.2.1": REFUSED });
+  const clock = new FakeClock();
+  const controller = new AbortController();
+  const dialing = new Dialer().dial({ host: "192.0.2.1", port: 1 }, controller.signal, { retryMs: 10_000 });
+  await turns();
+  assert.equal(clock.timers, 1);
+  controller.abort();
+  await assert.rejects(dialing, { code: "dial-timeout" });
+  assert.equal(connect.tried.length, 1);
+  assert.equal(clock.timers, 0);
+  clock[Symbol.dispose]();
+});
+
+for (const host of ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "::1", "::", "admin.example"]) {
+  Deno.test(`what is to be kept off the admin side is not even connected to it by ${host}`, async () => {
+    using connect = new StubbedConnect({});
+    const dialer = new Dialer(() => Promise.resolve(["192.0.2.1", "127.0.0.1"]));
+    const guard = new AdminGuard("127.0.0.1:9090");
+    await assert.rejects(dialer.dial({ host, port: 9090 }, NEVER, { guard, retryMs: 1000 }), ForbiddenTarget);
+    assert.deepEqual(connect.tried, []);
+  });
+}
+
+Deno.test("a connection that turns out to lead to the admin side is closed before anything is sent", async () => {
+  await using server = startSilent();
+  const { port } = server.address;
+  const opened: Deno.TcpConn[] = [];
+  using connect = new StubbedConnect({
+    "192.0.2.1": async () => {
+      opened.push(await connect.real({ hostname: "127.0.0.1", port }));
+      return opened[0]!;
+    },
+  });
+  const guard = new AdminGuard(`127.0.0.1:${port}`);
+  const dialing = new Dialer().dial({ host: "192.0.2.1", port }, NEVER, { guard });
+  await assert.rejects(dialing, ForbiddenTarget);
+  assert.throws(() => opened[0]?.close(), Deno.errors.BadResource);
+});
+
+Deno.test("what is kept off the admin side gets everywhere else", async () => {
+  await using server = startSilent();
+  const guard = new AdminGuard("127.0.0.1:1");
+  const dialer = new Dialer(() => Promise.resolve(["127.0.0.1"]));
+  for (const host of ["127.0.0.1", "here.example"]) {
+    (await dialer.dial({ host, port: server.address.port }, NEVER, { guard })).close();
+  }
 });

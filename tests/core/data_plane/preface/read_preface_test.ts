@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { writeAll } from "../../../../core/byte_stream.ts";
 import { encodeProxyV2 } from "../../../../core/data_plane/preface/proxy_protocol.ts";
 import { FIRST_BUFFER_BYTES, readPreface } from "../../../../core/data_plane/preface/read_preface.ts";
+import { encodeCancelRequest } from "../../../../core/data_plane/preface/postgres.ts";
 import type { PrefaceResult } from "../../../../core/data_plane/preface/preface.ts";
 import * as samples from "./samples.ts";
 import { bytes, HELLO, LARGE_HELLO, proxyV2, tlv, V2_IPV4_BLOCK } from "./samples.ts";
@@ -32,6 +33,8 @@ interface Conversation {
   readonly serverName?: string;
   readonly sslRequested?: boolean;
   readonly proxyVersion?: number;
+  /** Whether it is a CancelRequest, which is then all that is replayed. */
+  readonly cancel?: boolean;
   /** How many bytes at the start of the conversation are not replayed. */
   readonly consumed?: number;
 }
@@ -66,8 +69,16 @@ const CONVERSATIONS: readonly Conversation[] = [
     protocol: "postgres",
     consumed: 8,
   },
-  { name: "a CancelRequest", parts: [samples.CANCEL_REQUEST], protocol: "postgres" },
-  { name: "a long CancelRequest", parts: [samples.LONG_CANCEL_REQUEST], protocol: "postgres" },
+  { name: "a CancelRequest", parts: [samples.CANCEL_REQUEST], protocol: "postgres", cancel: true },
+  { name: "a long CancelRequest", parts: [samples.LONG_CANCEL_REQUEST], protocol: "postgres", cancel: true },
+  {
+    name: "a CancelRequest behind PROXY v2",
+    parts: [bytes(V2, samples.CANCEL_REQUEST)],
+    protocol: "postgres",
+    proxyVersion: 2,
+    consumed: V2.length,
+    cancel: true,
+  },
   { name: "HTTP", parts: [HTTP], protocol: "http" },
   { name: "SSH", parts: [SSH], protocol: "ssh" },
   { name: "another protocol", parts: [bytes("hello")], protocol: "other" },
@@ -117,6 +128,11 @@ async function converse(one: Conversation, segments: readonly Uint8Array[], labe
   assert.deepEqual(stream.written, one.answers ?? [], label);
   const all = bytes(...one.parts);
   assert.deepEqual(preface.replay, all.subarray(one.consumed ?? 0, stream.taken), label);
+  assert.deepEqual(
+    preface.cancel && encodeCancelRequest(preface.cancel),
+    one.cancel && preface.replay,
+    label,
+  );
   if (preface.proxy !== undefined) {
     assert.deepEqual(preface.proxy.raw, all.subarray(0, preface.proxy.raw.length), label);
   }

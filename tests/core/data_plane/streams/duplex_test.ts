@@ -69,6 +69,40 @@ for (
   });
 }
 
+Deno.test("A StreamDuplex that lends its memory hands out the right bytes, whenever its reader pauses", async () => {
+  const next = sequence(11);
+  const [near, far] = pipe({ carry: () => 1 + Math.floor(next() * 300_000) });
+  const duplex = new StreamDuplex(near, { lending: true });
+  const sent = randomBytes(3_000_000, 5);
+  const copies: Uint8Array[] = [];
+  const memories = new Set<ArrayBufferLike>();
+  duplex.on("data", (chunk: Buffer) => {
+    memories.add(chunk.buffer);
+    copies.push(Uint8Array.from(chunk));
+    if (next() > 0.3) return;
+    duplex.pause();
+    setImmediate(() => setImmediate(() => duplex.resume()));
+  });
+  await Promise.all([once(duplex, "end"), writeInPieces(far, sent, 6)]);
+  assert.equal(sha256(Buffer.concat(copies)), sha256(sent));
+  assert.ok(memories.size < copies.length, `${copies.length} chunks in ${memories.size} pieces of memory`);
+  duplex.destroy();
+});
+
+Deno.test("A StreamDuplex does not read over what its listener looks at, even when that asks for more", async () => {
+  const [near, far] = pipe({ carry: () => 100 });
+  const duplex = new StreamDuplex(near, { lending: true });
+  const sent = randomBytes(1000, 8);
+  const copies: Uint8Array[] = [];
+  duplex.on("data", (chunk: Buffer) => {
+    duplex.read(0);
+    copies.push(Uint8Array.from(chunk));
+  });
+  await Promise.all([once(duplex, "end"), writeInPieces(far, sent, 9)]);
+  assert.equal(sha256(Buffer.concat(copies)), sha256(sent));
+  duplex.destroy();
+});
+
 Deno.test("A StreamDuplex replays what was read before, then reads on", async () => {
   const [near, far] = pipe();
   const duplex = new StreamDuplex(near, { replay: encode("read before, ") });

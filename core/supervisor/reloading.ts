@@ -1,0 +1,113 @@
+import type { AdminWorkerMethods } from "../admin/contract.ts";
+import type { GatewayConfig } from "../config/config.ts";
+import { messageOf } from "../errors.ts";
+import { type CertificateMaterial, loadCertificates } from "../tls/certificates.ts";
+import type { ManagedWorker } from "./managed_worker.ts";
+import type { MutualTlsProof } from "./mutual_tls.ts";
+import { forPlane } from "./plugins.ts";
+import { planReload } from "./reload.ts";
+import type { GatewayState, Prepared } from "./state.ts";
+
+/** What a reload swaps in one step. */
+interface Swapped {
+  readonly prepared: Prepared;
+  readonly certificates: readonly CertificateMaterial[];
+}
+
+/** Gives the parts of a running gateway another config, and other certificates: one change at a time. */
+export class Reloading {
+  readonly #state: GatewayState;
+  readonly #proof: MutualTlsProof;
+  readonly #admin: ManagedWorker<AdminWorkerMethods>;
+  /** Settles when the last change that was asked for is over. */
+  #turn: Promise<unknown> = Promise.resolve();
+  /** Why certificates that changed by themselves were refused. */
+  #certificateError: string | undefined;
+  /** Why the last change was refused, if it was. */
+  error: string | undefined;
+
+  constructor(state: GatewayState, proof: MutualTlsProof, admin: ManagedWorker<AdminWorkerMethods>) {
+    this.#state = state;
+    this.#proof = proof;
+    this.#admin = admin;
+  }
+
+  /** See `Supervisor.reload`. */
+  reload(next: Prepared): Promise<readonly string[]> {
+    return this.#inTurn(async () => {
+      const { log } = this.#state;
+      const certificates = await loadCertificates(next.config.tls.certificates, log);
+      const { prepared, needRestart } = planReload(this.#state.prepared, next);
+      await this.#swap({ prepared, certificates });
+      this.error = this.#certificateError = undefined;
+      log.info("reloaded", { needRestart: needRestart.join("; ") || undefined });
+      return needRestart;
+    });
+  }
+
+  /** See `Supervisor.reloadCertificates`. */
+  reloadCertificates(): Promise<void> {
+    const state = this.#state;
+    return this.#inTurn(async () => {
+      try {
+        state.certificates = await loadCertificates(state.config.tls.certificates, state.log);
+        await Promise.all(state.planes.map(({ rpc }) => rpc?.call("configure", state.settings())));
+        if (this.error === this.#certificateError) this.error = undefined;
+        this.#certificateError = undefined;
+        state.log.info("certificates_reloaded", { count: state.certificates.length });
+      } catch (error) {
+        this.error = this.#certificateError = messageOf(error);
+        state.log.error("certificates_refused", { reason: this.error });
+      }
+    });
+  }
+
+  /** Runs the work once all that was asked for before is over. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => {}); // told to whoever asked
+    return turn;
+  }
+
+  /** All or nothing: rejects with the first fault, when every part has the old again. */
+  async #swap(next: Swapped): Promise<void> {
+    const { prepared, certificates, log } = this.#state;
+    const fault = (await this.#use(next))[0] ?? await this.#unproven();
+    if (fault === undefined) return;
+    for (const left of await this.#use({ prepared, certificates })) {
+      log.error("reload_undo_failed", { reason: messageOf(left) });
+    }
+    throw fault;
+  }
+
+  /** Why a data plane cannot prove any more that client certificates are required, if one cannot. */
+  async #unproven(): Promise<unknown> {
+    const strictly = { lenient: false };
+    const proofs = await Promise.allSettled(
+      this.#state.planes.map(({ rpc }) => rpc && this.#proof.of(rpc, strictly)),
+    );
+    return proofs.find((proof) => proof.status === "rejected")?.reason;
+  }
+
+  /** Tells every part that is up. Resolves when all have answered, to what went wrong. */
+  async #use({ prepared, certificates }: Swapped): Promise<unknown[]> {
+    const state = this.#state;
+    state.prepared = prepared;
+    state.certificates = certificates;
+    const told = await Promise.allSettled([
+      ...state.planes.map(async ({ rpc }) => {
+        await rpc?.call("usePlugins", prepared.plugins.map(forPlane), []);
+        await rpc?.call("configure", state.settings());
+      }),
+      ...prepared.plugins.map(({ name, config, files }) =>
+        state.pluginUnits.get(name)?.worker.rpc?.call("reload", config, files)
+      ),
+      this.#admin.rpc?.call("reload", adminToken(prepared.config)),
+    ]);
+    return told.flatMap((one) => one.status === "rejected" ? [one.reason] : []);
+  }
+}
+
+function adminToken({ admin: { token } }: GatewayConfig): { token?: string } {
+  return token === undefined ? {} : { token };
+}

@@ -1,0 +1,82 @@
+import type { GatewayConfig } from "../config/config.ts";
+import { SharedLimits } from "../data_plane/limits.ts";
+import type { PlaneMethods } from "../data_plane/methods.ts";
+import type { PlaneSettings } from "../data_plane/settings.ts";
+import { createLog, type Log, type LogEvent } from "../log.ts";
+import type { LogBatchMethods } from "../log_batch.ts";
+import { formatHostPort } from "../net/address.ts";
+import type { PluginHooks } from "../plugin/host.ts";
+import type { PluginWorkerMethods } from "../plugin/worker.ts";
+import type { CertificateMaterial } from "../tls/certificates.ts";
+import type { LogWriter } from "./log_writer.ts";
+import type { ManagedWorker, WorkerTimes } from "./managed_worker.ts";
+import type { CheckedPlugin } from "./plugins.ts";
+
+/** A config that was checked whole, plugins included. */
+export interface Prepared {
+  readonly config: GatewayConfig;
+  readonly plugins: readonly CheckedPlugin[];
+}
+
+/** An isolated plugin at work. */
+export interface PluginUnit {
+  readonly worker: ManagedWorker<PluginWorkerMethods>;
+  hooks: PluginHooks;
+}
+
+/** What all that starts, reloads and ends the gateway's parts has in common: the config of now, and the parts. */
+export class GatewayState {
+  readonly log: Log;
+  readonly writer: LogWriter;
+  /** How every worker is watched. */
+  readonly times: Partial<WorkerTimes>;
+  readonly limits = new SharedLimits();
+  planes: readonly ManagedWorker<PlaneMethods>[] = [];
+  readonly pluginUnits = new Map<string, PluginUnit>();
+  /** Listener's address in the config → port as bound, so that a data plane that is started anew finds it again. */
+  readonly ports = new Map<string, number>();
+  prepared: Prepared;
+  certificates: readonly CertificateMaterial[] = [];
+  /** As bound; empty until it is. */
+  adminAddress = "";
+  /** Nothing is accepted any more. */
+  draining = false;
+
+  constructor(prepared: Prepared, writer: LogWriter, times: Partial<WorkerTimes>) {
+    this.prepared = prepared;
+    this.writer = writer;
+    this.times = times;
+    this.log = createLog("supervisor", prepared.config.log.level, (event) => writer.write(event));
+  }
+
+  get config(): GatewayConfig {
+    return this.prepared.config;
+  }
+
+  get plugins(): readonly CheckedPlugin[] {
+    return this.prepared.plugins;
+  }
+
+  /** What the data planes work by, now. */
+  settings(): PlaneSettings {
+    const { listeners, limits, admin } = this.config;
+    const https = listeners.find((listener) => listener.kind === "stream");
+    return {
+      limits,
+      certificates: this.certificates,
+      adminAddress: this.adminAddress || formatHostPort({ host: admin.hostname, port: admin.port }),
+      httpsPort: (https && (this.ports.get(https.address) ?? https.port)) || 443,
+      proxyFrom: Object.fromEntries(listeners.map(({ address, proxyFrom }) => [address, proxyFrom])),
+    };
+  }
+
+  /** What every worker may call: it reports what happens. */
+  logMethods(): LogBatchMethods {
+    return {
+      log: (events: readonly LogEvent[], dropped: number) => {
+        for (const event of events) this.writer.write(event);
+        if (dropped > 0) this.writer.addDropped(dropped);
+      },
+    };
+  }
+}

@@ -1,0 +1,3 @@
+module postern/tls_load
+
+go 1.21
