@@ -122,8 +122,22 @@ function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-function connect(hostname: string, port: number, signal: AbortSignal): Promise<Deno.TcpConn> {
-  return Deno.connect({ hostname, port, signal });
+/** @throws {Deno.errors.ConnectionRefused} Also when nobody listens and the connection has met itself. */
+async function connect(hostname: string, port: number, signal: AbortSignal): Promise<Deno.TcpConn> {
+  const conn = await Deno.connect({ hostname, port, signal });
+  if (!isSelfConnected(conn)) return conn;
+  conn.close();
+  throw new Deno.errors.ConnectionRefused("Connection refused");
+}
+
+/**
+ * Whether both ends are the same (TCP's simultaneous open, RFC 9293 §3.5): the system chose the very port that was
+ * dialed for our end, as it may where targets on this machine have ports from its ephemeral range.
+ */
+function isSelfConnected(
+  { localAddr, remoteAddr }: Pick<Deno.TcpConn, "localAddr" | "remoteAddr">,
+): boolean {
+  return localAddr.port === remoteAddr.port && localAddr.hostname === remoteAddr.hostname;
 }
 
 /** Tries the addresses in order, each a little later than the one before, until one connects (RFC 8305). */

@@ -56,6 +56,16 @@ Deno.test("localhost is found by the system's resolver", {
   conn.close();
 });
 
+Deno.test("a connection that has met itself is closed, and counts as refused", async () => {
+  const self = { transport: "tcp", hostname: "127.0.0.1", port: 45_000 } as const;
+  let closed = 0;
+  const conn = { localAddr: self, remoteAddr: self, close: () => closed++ } as unknown as Deno.TcpConn;
+  using _ = new StubbedConnect({ "127.0.0.1": () => Promise.resolve(conn) });
+  const dialing = new Dialer().dial({ host: "127.0.0.1", port: self.port }, NEVER);
+  await assert.rejects(dialing, { code: "dial-failed", message: "Connection refused" });
+  assert.equal(closed, 1);
+});
+
 Deno.test("a target that refuses is dial-failed", async () => {
   const dialing = new Dialer().dial({ host: "127.0.0.1", port: freePort() }, NEVER);
   await assert.rejects(dialing, { name: "GatewayError", code: "dial-failed", message: /refused/i });

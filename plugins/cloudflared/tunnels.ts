@@ -1,0 +1,152 @@
+import type { Log } from "../../core/plugin/mod.ts";
+import type { CloudflaredConfig } from "./config.ts";
+import { Counters } from "./counters.ts";
+import { createMasker } from "./mask.ts";
+import { PortPool } from "./port_pool.ts";
+import type { Launch, Session } from "./session.ts";
+import type { Tools } from "./tools.ts";
+import { Tunnel, type TunnelHost, type TunnelSettings } from "./tunnel.ts";
+
+/** So many host names that failed are remembered: with `names: ["*"]`, strangers make them up. */
+const MAX_RESTING = 1000;
+
+/** All tunnels by host name, and what they share: ports, counters, the word to stop. */
+export class Tunnels implements TunnelHost, AsyncDisposable {
+  readonly tools: Tools;
+  readonly log: Log;
+  readonly counters = new Counters();
+  readonly #tunnels = new Map<string, Tunnel>();
+  /** Those that were given up for a new config, until their last connection has ended. */
+  readonly #leaving = new Set<Tunnel>();
+  /** Those that only remember a failure, the oldest first. */
+  readonly #resting = new Set<Tunnel>();
+  /** Every process that has not ended. */
+  readonly #sessions = new Set<Session>();
+  readonly #ports: PortPool;
+  #settings: TunnelSettings;
+  #launch: Launch;
+  #disposed = false;
+
+  constructor(config: CloudflaredConfig, log: Log, tools: Tools) {
+    this.tools = tools;
+    this.log = log;
+    this.#settings = config;
+    this.#launch = launchOf(config);
+    this.#ports = new PortPool(config.ports, tools.isFree, tools.now);
+  }
+
+  get settings(): TunnelSettings {
+    return this.#settings;
+  }
+
+  /** Every tunnel that there is, those that are being given up last. */
+  get all(): readonly Tunnel[] {
+    return [...this.#tunnels.values(), ...this.#leaving];
+  }
+
+  get sessions(): ReadonlySet<Session> {
+    return this.#sessions;
+  }
+
+  /** The tunnel to a host name, made when there is none. It has no process until somebody needs it. */
+  get(hostname: string, serverName: string): Tunnel {
+    let tunnel = this.#tunnels.get(hostname);
+    if (tunnel === undefined) {
+      tunnel = new Tunnel(hostname, serverName, this.#launch, this);
+      if (this.#disposed) {
+        void tunnel.dispose(); // which there is nothing to wait for
+        return tunnel;
+      }
+      this.#tunnels.set(hostname, tunnel);
+    }
+    this.#resting.delete(tunnel);
+    return tunnel;
+  }
+
+  /**
+   * Takes a new config. Tunnels that it would start in another way, or for another host name, get no new connections.
+   *
+   * @param stays Whether the host name of a tunnel is still the one for its server name.
+   */
+  reload(config: CloudflaredConfig, stays: (tunnel: Tunnel) => boolean): void {
+    this.#settings = config;
+    this.#ports.resize(config.ports);
+    const launch = launchOf(config);
+    const isSame = sameLaunch(launch, this.#launch);
+    if (!isSame) this.#launch = launch;
+    for (const [hostname, tunnel] of [...this.#tunnels]) {
+      if (isSame && stays(tunnel)) continue;
+      this.#tunnels.delete(hostname);
+      this.#resting.delete(tunnel);
+      this.#leaving.add(tunnel);
+      tunnel.leave();
+    }
+  }
+
+  async takePort(): Promise<number | undefined> {
+    const port = this.#ports.take();
+    if (port !== undefined) return port;
+    const idlest = this.#idlest();
+    if (idlest) await idlest.evict();
+    else await this.#nextToStop();
+    return this.#ports.take();
+  }
+
+  giveBackPort(port: number): void {
+    this.#ports.giveBack(port);
+  }
+
+  setPortAside(port: number): void {
+    this.#ports.setAside(port);
+  }
+
+  began(session: Session): void {
+    this.#sessions.add(session);
+    session.ended.then(() => this.#sessions.delete(session));
+  }
+
+  rests(tunnel: Tunnel): void {
+    if (this.#leaving.delete(tunnel)) return;
+    if (this.#tunnels.get(tunnel.hostname) !== tunnel) return;
+    if (!tunnel.isFailing) return void this.#tunnels.delete(tunnel.hostname);
+    this.#resting.delete(tunnel);
+    this.#resting.add(tunnel);
+    const [oldest] = this.#resting;
+    if (this.#resting.size <= MAX_RESTING || oldest === undefined) return;
+    this.#resting.delete(oldest);
+    this.#tunnels.delete(oldest.hostname);
+  }
+
+  /** Stops every process. Resolves when all have ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    await Promise.all(this.all.map((tunnel) => tunnel.dispose()));
+    await Promise.all([...this.#sessions].map((session) => session.stop()));
+  }
+
+  /** The process that nobody has used for the longest time. */
+  #idlest(): Tunnel | undefined {
+    let idlest: Tunnel | undefined;
+    for (const tunnel of this.#tunnels.values()) {
+      if (tunnel.idleSince !== undefined && tunnel.idleSince < (idlest?.idleSince ?? Infinity)) {
+        idlest = tunnel;
+      }
+    }
+    return idlest;
+  }
+
+  /** A process that was told to stop still has its port, for 2 s at most. */
+  async #nextToStop(): Promise<void> {
+    const stopping = [...this.#sessions].filter(({ state }) => state === "stopping");
+    if (stopping.length > 0) await Promise.race(stopping.map(({ ended }) => ended));
+  }
+}
+
+function launchOf({ command, serviceToken }: CloudflaredConfig): Launch {
+  const secrets = serviceToken ? [serviceToken.id, serviceToken.secret] : [];
+  return { command, masker: createMasker(secrets), ...(serviceToken && { token: serviceToken }) };
+}
+
+function sameLaunch(a: Launch, b: Launch): boolean {
+  return a.command === b.command && a.token?.id === b.token?.id && a.token?.secret === b.token?.secret;
+}
