@@ -138,13 +138,19 @@ function describeConnection(
 function describeDecision(decision: Decision): string {
   switch (decision.kind) {
     case "forward": {
-      const header = decision.proxyProtocol ?? "off";
-      return `forward to ${[decision.to].flat().join(", then ")}${
-        header === "off" ? "" : ` (PROXY header: ${header})`
+      const { to, proxyProtocol = "off", tls } = decision;
+      const more = [
+        ...(proxyProtocol === "off" ? [] : [`PROXY header: ${proxyProtocol}`]),
+        ...(tls ? ["TLS"] : []),
+      ];
+      return `forward to ${[to].flat().join(", then ")}${more.length === 0 ? "" : ` (${more.join(", ")})`}`;
+    }
+    case "terminate": {
+      const asked = decision.clientCertificate && ` (client certificate: ${decision.clientCertificate.mode})`;
+      return `end TLS here${asked ?? ""}, then ${
+        decision.then ? describeDecision(decision.then) : "ask again"
       }`;
     }
-    case "terminate":
-      return `end TLS here, then ${decision.then ? describeDecision(decision.then) : "ask again"}`;
     case "handle":
       return "the plugin answers itself";
     case "reject":

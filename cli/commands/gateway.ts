@@ -42,7 +42,7 @@ export function gatewayCommand(): Command {
     .addHelpText(
       "after",
       "\nExamples:\n  deno task gateway\n  deno task gateway --config postern.yaml --threads 2 --set limits.idleTimeout=5m" +
-        "\n\nSIGHUP reloads the config; SIGTERM and SIGINT let connections finish, a second one ends at once.",
+        "\n\nSIGHUP reloads the config, and so does a change of it; SIGTERM and SIGINT let connections finish, a second one ends at once.",
     )
     .action(run);
 }

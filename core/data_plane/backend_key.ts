@@ -86,7 +86,7 @@ export class KeyWatchingStream implements ByteStream {
   #parser: BackendKeyParser | undefined = new BackendKeyParser();
 
   /**
-   * @param onKey Called once at most. Must not throw.
+   * @param onKey Called once at most, and not behind `onClose`. Must not throw.
    * @param onClose Called whenever the stream is closed. Must not throw.
    */
   constructor(stream: ByteStream, onKey: (key: CancelKey) => void, onClose: () => void) {
@@ -101,6 +101,7 @@ export class KeyWatchingStream implements ByteStream {
 
   async #watch(parser: BackendKeyParser, into: Uint8Array): Promise<number | null> {
     const length = await this.#stream.read(into);
+    if (this.#parser === undefined) return length; // closed meanwhile: nobody would take the key out again
     const found = length === null ? "none" : parser.push(into.subarray(0, length));
     if (found === "more") return length;
     this.#parser = undefined;
@@ -117,6 +118,7 @@ export class KeyWatchingStream implements ByteStream {
   }
 
   close(): void {
+    this.#parser = undefined;
     this.#onClose();
     this.#stream.close();
   }

@@ -1,5 +1,6 @@
 import type { ByteStream } from "../byte_stream.ts";
 import type { Forward } from "../plugin/contract.ts";
+import { Lru } from "../tls/lru.ts";
 import { KeyWatchingStream } from "./backend_key.ts";
 import type { Connection } from "./connection.ts";
 import { dialAny } from "./dial_targets.ts";
@@ -14,12 +15,28 @@ export function cancellable(connection: Connection, upstream: ByteStream, decisi
   const { plane, record } = connection;
   const { target: to } = record;
   if (to === undefined) return upstream;
+  const forward = { ...withSharedCa(decision), to };
   let forget: Forget | undefined;
   return new KeyWatchingStream(
     upstream,
-    (key) => forget ??= plane.cancels.keys.remember(key, { forward: { ...decision, to } }),
+    (key) => forget ??= plane.cancels.keys.remember(key, { forward }),
     () => forget?.(),
   );
+}
+
+/** The CAs of upstreams, as they were first seen. */
+const knownCas = new Lru<string>(64);
+
+/**
+ * The decision with a text of CAs that all sessions have in common: it is kept as long as its session, and each one
+ * that comes from a plugin's worker brings kilobytes of its own.
+ */
+function withSharedCa(decision: Forward): Forward {
+  const { tls } = decision;
+  if (tls?.ca === undefined) return decision;
+  let ca = knownCas.get(tls.ca);
+  if (ca === undefined) knownCas.set(tls.ca, ca = tls.ca);
+  return { ...decision, tls: { ...tls, ca } };
 }
 
 /**

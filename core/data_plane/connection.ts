@@ -5,7 +5,7 @@ import type { RouteScope } from "../plugin/host.ts";
 import { TlsFault } from "../tls/terminate.ts";
 import { keepWaiting } from "./cancel_path.ts";
 import { ConnectionRecord } from "./connection_record.ts";
-import type { DataPlane, Listener, TimedQueues } from "./data_plane.ts";
+import type { DataPlane, Listener } from "./data_plane.ts";
 import type { DialAttempt } from "./dial_targets.ts";
 import type { Watched } from "./idle_watch.ts";
 import type { SourceLimits } from "./limits.ts";
@@ -14,6 +14,7 @@ import { type Client, Refusal } from "./refusal.ts";
 import { refusalBytes, type RefusalReason, refuse } from "./reject.ts";
 import { type ByteCount, relay } from "./relay.ts";
 import { sniffLayer } from "./sniff_layer.ts";
+import type { TimedQueues } from "./timed_queues.ts";
 import { WatchedClient } from "./watched_client.ts";
 
 /** What a client gets from us when its TLS was passed on, and nobody there answered. */

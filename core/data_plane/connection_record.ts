@@ -29,6 +29,8 @@ export class ConnectionRecord {
   info: ConnectionInfo | undefined;
   /** Who decided. */
   plugin: PluginHandle | undefined;
+  /** Whether the plugin has said all that it will be asked for. */
+  isDecided = false;
   /** The target that was tried last. */
   target: string | undefined;
   /** What ended it; absent while it is open. */

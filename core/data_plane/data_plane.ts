@@ -10,12 +10,10 @@ import type { ConnectionInfo } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import { AdminGuard } from "./admin_guard.ts";
 import { Connection } from "./connection.ts";
-import type { ConnectionRecord, ConnectionState } from "./connection_record.ts";
-import type { DialAttempt } from "./dial_targets.ts";
+import type { ConnectionRecord } from "./connection_record.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
 import { HttpsRedirects } from "./https_redirects.ts";
-import { IdleWatch } from "./idle_watch.ts";
 import { SharedLimits, type SourceLimits } from "./limits.ts";
 import { LogOnce } from "./log_once.ts";
 import { DataPlaneMetrics } from "./metrics.ts";
@@ -24,6 +22,7 @@ import { Router } from "./router.ts";
 import { CancelRoutes, type FindCancel } from "./postgres_cancel.ts";
 import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
+import { TimedQueues } from "./timed_queues.ts";
 
 /** How long a refused client has to take its answer, in milliseconds. */
 const GOODBYE_MS = 1000;
@@ -31,12 +30,6 @@ const GOODBYE_MS = 1000;
 const PATIENCE_MS = 100;
 /** How long to wait after `accept` failed, as it does while every file descriptor is taken, in milliseconds. */
 const ACCEPT_RETRY_MS = 50;
-/**
- * With `idleTimeout: 0` a connection of which one direction has ended still has an end, or a silent peer could hold
- * both sockets for ever. An hour, the default of `idleTimeout`.
- */
-const HALF_CLOSED_IDLE_MS = 3_600_000;
-
 /** A listening socket, and what its connections need to know of it. */
 export interface Listener {
   /** As written in the config. */
@@ -44,43 +37,6 @@ export interface Listener {
   readonly kind: ListenerConfig["kind"];
   /** Whose PROXY header is believed; a reload may change it. */
   proxyFrom: AddressSet;
-}
-
-/** What follows from `limits`, and is made anew when a reload changes them. */
-export class TimedQueues {
-  readonly limits: LimitsConfig;
-  /** The longest that a plugin may take to decide. */
-  readonly routeTimeoutMs: number;
-  /**
-   * Everything from accept to relaying. Each step below has a limit of its own; this one holds however the steps
-   * add up.
-   */
-  readonly setup: Deadlines<Connection>;
-  /** Clients that have not said yet what they want, or are in a handshake. */
-  readonly clients: Deadlines<Connection>;
-  /** Attempts to reach an upstream. */
-  readonly dials: Deadlines<DialAttempt>;
-  /** Connections that relay; absent with `idleTimeout: 0`. */
-  readonly idle: IdleWatch<Connection> | undefined;
-  /** Connections of which one direction has ended; absent when `idle` watches them anyway. */
-  readonly halfClosed: IdleWatch<Connection> | undefined;
-
-  constructor(limits: LimitsConfig, routeTimeoutMs: number) {
-    const { prefaceTimeoutMs, connectTimeoutMs } = limits;
-    const setupTimeoutMs = prefaceTimeoutMs + routeTimeoutMs + connectTimeoutMs;
-    const expireIdle = (connection: Connection) => connection.end("idle_timeout");
-    this.limits = limits;
-    this.routeTimeoutMs = routeTimeoutMs;
-    this.setup = new Deadlines(setupTimeoutMs, (connection) => connection.expireSetup());
-    this.clients = new Deadlines(prefaceTimeoutMs, (connection) => connection.expire());
-    this.dials = new Deadlines(connectTimeoutMs, (attempt) => attempt.expire());
-    if (limits.idleTimeoutMs > 0) this.idle = new IdleWatch(limits.idleTimeoutMs, expireIdle);
-    else this.halfClosed = new IdleWatch(HALF_CLOSED_IDLE_MS, expireIdle);
-  }
-
-  close(): void {
-    for (const queue of [this.setup, this.clients, this.dials, this.idle, this.halfClosed]) queue?.close();
-  }
 }
 
 /** Accepts connections and walks each along the one path. Holds everything that they share. */
@@ -214,11 +170,11 @@ export class DataPlane {
     connection.end(END_WORD.test(result) ? result : "closed_by_plugin");
   }
 
-  /** What is open by the decisions of a plugin, where its last word has been spoken. */
+  /** What is open by the decisions of a plugin that will not be asked about it again. */
   openOf(plugin: string): ConnectionInfo[] {
     return this.#connections.values()
       .map(({ record }) => record)
-      .filter((record) => record.plugin?.name === plugin && IS_DECIDED.has(record.state))
+      .filter((record) => record.plugin?.name === plugin && record.isDecided && record.state !== "refused")
       .flatMap(({ info }) => info ? [info] : [])
       .toArray();
   }
@@ -322,7 +278,6 @@ export class DataPlane {
 
 /** How a plugin may call the end of a connection: it becomes the label of a metric. */
 const END_WORD = /^[a-z][a-z_]{0,39}$/;
-const IS_DECIDED: ReadonlySet<ConnectionState> = new Set(["dialing", "relaying", "handling"]);
 
 const NO_SOURCE_LIMITS: SourceLimits = { maxConnectionsPerSource: 0, maxAcceptRatePerSource: 0 };
 

@@ -149,6 +149,7 @@ async function carryOut(
   preface: Preface,
   client: Client,
 ): Promise<ByteStream | undefined> {
+  connection.record.isDecided = decision.kind !== "terminate" || decision.then !== undefined;
   switch (decision.kind) {
     case "forward":
       return await forward(connection, decision, preface, client);

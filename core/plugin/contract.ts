@@ -210,11 +210,14 @@ export interface Plugin {
   ): Promise<void>;
   /** An attempt to reach a target that this plugin named has ended. */
   dialed?(event: DialEvent): void;
-  /** A connection that this plugin decided on has ended. Called once for each decision but `undefined`. */
+  /**
+   * A connection that this plugin decided on has ended. Called once for each, or for each answer when the last one came
+   * too late; never for `undefined`.
+   */
   closed?(event: ClosedEvent): void;
   /**
-   * These connections are open by the decisions of an instance of this plugin that has crashed. Isolated plugins
-   * only; each still ends with `closed`.
+   * These connections are open by the decisions of an instance of this plugin that has crashed, and it will not be asked
+   * about them. Called for each data plane, with some at a time. Isolated plugins only; each still ends with `closed`.
    */
   adopt?(connections: readonly ConnectionInfo[]): void;
   /**

@@ -16,7 +16,7 @@ export function openPlaneLink(port: MessagePort, running: RunningPlugin): PlaneL
   const open = new Set<string>();
   let isLost = false;
   const tellLost = (connection: string) =>
-    running.plugin.closed?.({ connection, bytesIn: 0, bytesOut: 0, ms: 0, result: "plane_lost" });
+    void running.closed({ connection, bytesIn: 0, bytesOut: 0, ms: 0, result: "plane_lost" });
   const methods: PluginMethods = {
     async route(connection) {
       const scope = new LazySignal();
@@ -36,7 +36,7 @@ export function openPlaneLink(port: MessagePort, running: RunningPlugin): PlaneL
     cancel: (connection) => asked.get(connection)?.abort(),
     dialed: (event) => running.plugin.dialed?.(event),
     closed(event) {
-      if (open.delete(event.connection)) running.plugin.closed?.(event);
+      if (open.delete(event.connection)) void running.closed(event);
     },
     adopt(connections) {
       for (const { id } of connections) open.add(id);

@@ -1,5 +1,7 @@
+import { LogOnce } from "../data_plane/log_once.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type {
+  ClosedEvent,
   MetricSample,
   Plugin,
   PluginContext,
@@ -53,6 +55,7 @@ export interface StartOptions {
 export class RunningPlugin {
   readonly #definition: PluginDefinition;
   readonly #context: PluginContext;
+  readonly #faults = new LogOnce();
   #plugin: Plugin;
 
   private constructor(definition: PluginDefinition, context: PluginContext, plugin: Plugin) {
@@ -124,6 +127,17 @@ export class RunningPlugin {
       return { status, routes, metrics };
     } catch (error) {
       return { status: { ready: false, reason: messageOf(error) }, routes: [], metrics: [] };
+    }
+  }
+
+  /** Tells it that a connection has ended. Never rejects: of its failure the log hears, and nobody else. */
+  async closed(event: ClosedEvent): Promise<void> {
+    try {
+      await this.#plugin.closed?.(event);
+    } catch (error) {
+      if (!this.#faults.may("closed")) return;
+      const { log, name } = this.#context;
+      log.error("plugin_fault", { plugin: name, hook: "closed", reason: messageOf(error) });
     }
   }
 

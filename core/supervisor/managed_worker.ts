@@ -120,6 +120,11 @@ export class ManagedWorker<Remote extends Methods & Pingable> {
     clearTimeout(this.#restarting);
   }
 
+  /** Ends a worker that is in a state that it should not be in; it is started anew as after a crash. */
+  restart(reason: string): void {
+    if (this.#worker) this.#died(this.#worker, reason);
+  }
+
   async #launch(): Promise<void> {
     const { entry, permissions, methods } = this.#plan;
     const worker = this.#worker = new Worker(entry, {

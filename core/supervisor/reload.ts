@@ -25,6 +25,16 @@ function withTokenOf(next: AdminConfig, old: AdminConfig): AdminConfig {
 }
 
 /**
+ * The old plugin with what now stands in its files: a revocation list must not wait for the restart that the config
+ * needs.
+ */
+function withFilesOf(fresh: CheckedPlugin | undefined, old: CheckedPlugin): CheckedPlugin {
+  const now = fresh?.files ?? {};
+  const files = Object.entries(old.files).map(([path, text]) => [path, now[path] ?? text]);
+  return { ...old, files: Object.fromEntries(files) };
+}
+
+/**
  * Takes from a new config what can change while the gateway runs. Sockets, the set of plugins and what a plugin was
  * granted stay as they were: a running worker gets no wider permissions. Pure.
  */
@@ -33,10 +43,10 @@ export function planReload(old: Prepared, next: Prepared): ReloadPlan {
   const kept: string[] = [];
   const plugins = old.plugins.map((plugin): CheckedPlugin => {
     const fresh = next.plugins.find(({ name }) => name === plugin.name);
-    if (!fresh || diff.pluginSetChanged) return plugin;
+    if (!fresh || diff.pluginSetChanged) return withFilesOf(fresh, plugin);
     if (isDeepStrictEqual(plugin.permissions, fresh.permissions)) return fresh;
     kept.push(`plugins.${plugin.name} (other permissions)`);
-    return plugin;
+    return withFilesOf(fresh, plugin);
   });
   const { listeners, log, admin } = old.config;
   return {

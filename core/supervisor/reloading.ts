@@ -1,17 +1,26 @@
 import type { AdminWorkerMethods } from "../admin/contract.ts";
 import type { GatewayConfig } from "../config/config.ts";
+import type { PlaneMethods } from "../data_plane/methods.ts";
 import { messageOf } from "../errors.ts";
+import type { Rpc } from "../rpc.ts";
 import { type CertificateMaterial, loadCertificates } from "../tls/certificates.ts";
 import type { ManagedWorker } from "./managed_worker.ts";
 import type { MutualTlsProof } from "./mutual_tls.ts";
 import { forPlane } from "./plugins.ts";
 import { planReload } from "./reload.ts";
-import type { GatewayState, Prepared } from "./state.ts";
+import type { GatewayState, PluginUnit, Prepared } from "./state.ts";
 
 /** What a reload swaps in one step. */
 interface Swapped {
   readonly prepared: Prepared;
   readonly certificates: readonly CertificateMaterial[];
+}
+
+/** What a part of the gateway has against a change. */
+interface Objection {
+  readonly reason: unknown;
+  /** Whose it is, when it is an isolated plugin's. */
+  readonly plugin?: Pick<PluginUnit["worker"], "restart"> | undefined;
 }
 
 /** Gives the parts of a running gateway another config, and other certificates: one change at a time. */
@@ -69,13 +78,18 @@ export class Reloading {
     return turn;
   }
 
-  /** All or nothing: rejects with the first fault, when every part has the old again. */
+  /**
+   * All or nothing: rejects with the first fault, when every part has the old again. A plugin that does not take it
+   * back would go on with what was refused: it is started anew, and lets nobody in until then.
+   */
   async #swap(next: Swapped): Promise<void> {
     const { prepared, certificates, log } = this.#state;
-    const fault = (await this.#use(next))[0] ?? await this.#unproven();
+    const [objection] = await this.#use(next);
+    const fault = objection ? objection.reason : await this.#unproven();
     if (fault === undefined) return;
-    for (const left of await this.#use({ prepared, certificates })) {
-      log.error("reload_undo_failed", { reason: messageOf(left) });
+    for (const { reason, plugin } of await this.#use({ prepared, certificates })) {
+      log.error("reload_undo_failed", { reason: messageOf(reason) });
+      plugin?.restart("It did not take its old config back");
     }
     throw fault;
   }
@@ -90,21 +104,36 @@ export class Reloading {
   }
 
   /** Tells every part that is up. Resolves when all have answered, to what went wrong. */
-  async #use({ prepared, certificates }: Swapped): Promise<unknown[]> {
+  async #use({ prepared, certificates }: Swapped): Promise<Objection[]> {
     const state = this.#state;
     state.prepared = prepared;
     state.certificates = certificates;
-    const told = await Promise.allSettled([
-      ...state.planes.map(async ({ rpc }) => {
-        await rpc?.call("usePlugins", prepared.plugins.map(forPlane), []);
-        await rpc?.call("configure", state.settings());
+    const told = [
+      ...state.planes.map(({ rpc }) => objectionOf(rpc && this.#tellPlane(rpc))),
+      ...prepared.plugins.map(({ name, config, files }) => {
+        const plugin = state.pluginUnits.get(name)?.worker;
+        return objectionOf(plugin?.rpc?.call("reload", config, files), plugin);
       }),
-      ...prepared.plugins.map(({ name, config, files }) =>
-        state.pluginUnits.get(name)?.worker.rpc?.call("reload", config, files)
-      ),
-      this.#admin.rpc?.call("reload", adminToken(prepared.config)),
-    ]);
-    return told.flatMap((one) => one.status === "rejected" ? [one.reason] : []);
+      objectionOf(this.#admin.rpc?.call("reload", adminToken(prepared.config))),
+    ];
+    return (await Promise.all(told)).flatMap((objection) => objection ?? []);
+  }
+
+  async #tellPlane(plane: Rpc<PlaneMethods>): Promise<void> {
+    await plane.call("usePlugins", this.#state.plugins.map(forPlane), []);
+    await plane.call("configure", this.#state.settings());
+  }
+}
+
+async function objectionOf(
+  answer: Promise<unknown> | undefined,
+  plugin?: Objection["plugin"],
+): Promise<Objection | undefined> {
+  try {
+    await answer;
+    return undefined;
+  } catch (reason) {
+    return { reason, plugin };
   }
 }
 

@@ -73,6 +73,30 @@ const names = z.array(namePattern()).min(1, "Give at least one name").superRefin
 // Printable ASCII: it becomes a header, and whatever else would only fail there, far from the mistake.
 const secret = z.string().regex(/^[\x21-\x7e]{1,512}$/, "Expected up to 512 printable characters, no spaces");
 
+/**
+ * The program shows the token to whatever host it is told of. Where a client may name a host of its own, it could
+ * have it.
+ */
+function keepToken(
+  { names, hostname, serviceToken }: {
+    readonly names: readonly string[];
+    readonly hostname: string;
+    readonly serviceToken?: unknown;
+  },
+  context: z.RefinementCtx,
+): void {
+  if (serviceToken === undefined || parseHostNameTemplate(hostname).hasDomain) return;
+  for (const [i, name] of names.entries()) {
+    if (!/^\*(?:\.[^.]+)?$/.test(name)) continue;
+    context.addIssue({
+      code: "custom",
+      path: ["names", i],
+      message: `With "${name}", clients could have the serviceToken shown to a host of their own; ` +
+        `give names of your domains, such as "*.example.com", or a hostname that ends in one`,
+    });
+  }
+}
+
 /** Checks the section. */
 export const cloudflaredConfig: z.ZodType<CloudflaredConfig> = z.strictObject({
   command: command.default("cloudflared"),
@@ -86,7 +110,9 @@ export const cloudflaredConfig: z.ZodType<CloudflaredConfig> = z.strictObject({
     max: z.int().min(0).max(MAX_RESTARTS).default(3),
   }).prefault({}),
   serviceToken: z.strictObject({ id: secret, secret }).optional(),
-}).transform(({ idleTimeout, startupTimeout, restart, serviceToken, ...rest }): CloudflaredConfig => ({
+}).superRefine(keepToken).transform((
+  { idleTimeout, startupTimeout, restart, serviceToken, ...rest },
+): CloudflaredConfig => ({
   ...rest,
   idleTimeoutMs: idleTimeout,
   startupTimeoutMs: startupTimeout,

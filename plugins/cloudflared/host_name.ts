@@ -9,10 +9,14 @@ export interface HostNameTemplate {
    * @returns `undefined` when what comes out is no DNS name: a label of more than 63 characters, 253 in all.
    */
   hostNameFor(serverName: string): string | undefined;
+  /** Whether every host name that it makes is under a domain that stands in the template itself. */
+  readonly hasDomain: boolean;
 }
 
 /** An `https://` that the program would add by itself, the host, and a port. */
 const SHAPE = /^((?:https?:\/\/)?)(\[[\da-f:.]+\]|[^/:[\]]+)((?::\d{1,5})?)$/i;
+/** Two labels at least: everybody can have a name under one, as in `{sni:raw}.com`. */
+const DOMAIN_AT_END = /\}[^{}]*\.[^{}.]+\.[^{}.]+\.?$/;
 const PLACEHOLDER = /\{sni(:raw)?\}/g;
 /** The host names that are left must be worth having a tunnel of their own: `name.example.com`. */
 const FEWEST_LABELS = 3;
@@ -31,7 +35,7 @@ export function parseHostNameTemplate(text: string): HostNameTemplate {
   if (literal === pattern) {
     const fixed = isAddress(pattern) ? pattern : canonicalName(pattern);
     if (fixed === undefined) throw malformed(text);
-    return { hostNameFor: () => `${scheme}${fixed}${port}` };
+    return { hostNameFor: () => `${scheme}${fixed}${port}`, hasDomain: true };
   }
   const fill = (serverName: string) =>
     canonicalName(
@@ -42,6 +46,7 @@ export function parseHostNameTemplate(text: string): HostNameTemplate {
     );
   if (fill("a.example.com") === undefined) throw malformed(text);
   return {
+    hasDomain: DOMAIN_AT_END.test(pattern),
     hostNameFor(serverName) {
       const name = fill(serverName);
       return name && `${scheme}${name}${port}`;

@@ -2,6 +2,9 @@ const NEWLINE = 0x0a;
 /** A line of the program's log has some 200 bytes; what is beyond this is left out. */
 const MAX_LINE_BYTES = 4096;
 
+/** Stands at the end of a line of which the rest was left out. */
+export const CUT = "…";
+
 export interface LineLimits {
   /** At most this many lines a second are handed on. */
   readonly linesPerSecond: number;
@@ -59,7 +62,7 @@ export class LineReader {
     }
     // Copied by the decoder. Control characters could paint over a terminal that shows the log.
     const text = new TextDecoder().decode(this.#line.subarray(0, length)).replaceAll(CONTROL, " ").trimEnd();
-    if (text !== "") this.#onLine(cut ? `${text}…` : text);
+    if (text !== "") this.#onLine(cut ? text + CUT : text);
   }
 
   #keep(part: Uint8Array): void {

@@ -11,13 +11,15 @@ import type {
   Reject,
   RouteInfo,
 } from "../../core/plugin/mod.ts";
+import type { Answer } from "./answer.ts";
 import type { CloudflaredConfig } from "./config.ts";
 import { describeFailure } from "./failure.ts";
 import { type Naming, namingOf, serverNameOf } from "./names.ts";
 import { metricsOf, routesOf, statusOf } from "./report.ts";
 import type { Tools } from "./tools.ts";
-import type { Answer, Scope, Tunnel } from "./tunnel.ts";
+import type { Tunnel } from "./tunnel.ts";
 import { Tunnels } from "./tunnels.ts";
+import type { Scope } from "./waiters.ts";
 
 /** The program says that it is about to listen just before it does: the core tries again until then. */
 const RETRY_MS = 1000;

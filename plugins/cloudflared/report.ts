@@ -1,14 +1,12 @@
 import type { MetricSample, PluginStatus, RouteInfo } from "../../core/plugin/mod.ts";
 import type { CloudflaredConfig } from "./config.ts";
-import { describeFailure, type FailureReason } from "./failure.ts";
+import { describeFailure } from "./failure.ts";
 import type { Naming } from "./names.ts";
 import type { Tunnel } from "./tunnel.ts";
 import type { Tunnels } from "./tunnels.ts";
 
 /** So many tunnels are told of one by one, those with the most to tell first. */
 const MAX_TOLD = 200;
-/** Without the program nothing works at all: that makes the plugin not ready, the failure of one tunnel does not. */
-const WITHOUT_PROGRAM: ReadonlySet<FailureReason | undefined> = new Set(["program_missing", "not_permitted"]);
 
 const ORDER = ["ready", "starting", "restarting", "failed", "stopped"] as const;
 
@@ -27,18 +25,17 @@ export interface ProcessReport {
 }
 
 export function statusOf(tunnels: Tunnels): PluginStatus {
-  const { all } = tunnels;
+  const { all, programFailure } = tunnels;
   const failed = all.filter(({ state }) => state === "failed");
-  const dead = failed.find(({ lastFailure }) => WITHOUT_PROGRAM.has(lastFailure?.reason));
-  const works = all.some(({ state }) => state === "ready");
-  const reason = dead?.lastFailure
-    ? describeFailure(dead.lastFailure)
+  const reason = programFailure
+    ? describeFailure(programFailure)
     : failed.length > 0
     ? `${failed.length} of ${all.length} tunnels failed`
     : undefined;
   const now = tunnels.tools.now();
   return {
-    ready: dead === undefined || works,
+    // Without the program nothing works at all; the failure of one tunnel concerns that one.
+    ready: programFailure === undefined,
     ...(reason !== undefined && { reason }),
     details: {
       processes: told(all).map((tunnel) => processReport(tunnel, now)),

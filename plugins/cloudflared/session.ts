@@ -19,11 +19,15 @@ export interface SessionOptions extends Launch {
   readonly hostname: string;
   readonly port: number;
   readonly startupTimeoutMs: number;
+  /** It has come to listen without a word before. */
+  readonly isSilent: boolean;
   readonly log: Log;
   /** It listens, and one connection could not be brought to where it belongs. */
   onComplaint(failure: Failure): void;
   /** It listens, and will bring no connection anywhere. */
   onFatal(failure: Failure): void;
+  /** The program has ended, by itself or not; how, `ended` tells when all that it said has been heard. */
+  onExit(): void;
 }
 
 /**
@@ -33,7 +37,8 @@ export interface SessionOptions extends Launch {
 const SETTLE_MS = 10;
 /**
  * A program that has not said by then that it listens is tried. Not sooner: a connection cannot tell it from a
- * stranger who took the port while it was starting, and costs it a session at the edge.
+ * stranger who took the port while it was starting, and costs it a session at the edge. One that is known to say
+ * nothing is tried from its start: waiting would cost each first client this long, and it is not cloudflared.
  */
 const PROBE_AFTER_MS = 500;
 /** With {@link SETTLE_MS}, a program that says nothing is noticed within 50 ms of its listening. */
@@ -61,6 +66,7 @@ export class Session {
   #cancelWait: () => void = () => {};
   #settling = false;
   #wasReady = false;
+  #wasSilent = false;
 
   private constructor(child: Child, options: SessionOptions, tools: Tools) {
     this.#options = options;
@@ -81,10 +87,11 @@ export class Session {
       onDropped: (lines) => this.#output.dropped(lines),
       onExit: () => {
         if (this.#state === "ready") this.#state = "stopping"; // nobody is to be sent there any more
+        options.onExit();
       },
     }, tools);
     this.ended = this.#process.ended.then((exit) => this.#ended(exit));
-    this.#probeIn(PROBE_AFTER_MS);
+    this.#probeIn(options.isSilent ? PROBE_EVERY_MS : PROBE_AFTER_MS);
   }
 
   /** @returns A failure when the program cannot be started at all. */
@@ -110,6 +117,11 @@ export class Session {
     return this.#wasReady;
   }
 
+  /** Whether that was found out by trying, and not by what it said. */
+  get wasSilent(): boolean {
+    return this.#wasSilent;
+  }
+
   get state(): SessionState {
     return this.#state;
   }
@@ -125,7 +137,10 @@ export class Session {
 
   #understood(meaning: Meaning): void {
     if (this.#state !== "starting" && this.#state !== "ready") return;
-    if (meaning.kind === "listening") return this.#listens();
+    if (meaning.kind === "listening") {
+      this.#wasSilent = false;
+      return this.#listens();
+    }
     // Who shows a token and is asked for a login all the same, shows a token that is not good enough.
     const denied = meaning.reason === "login_required" && this.#options.token !== undefined;
     const failure: Failure = {
@@ -148,8 +163,12 @@ export class Session {
     this.#cancelWait = this.#tools.after(ms, async () => {
       const answers = await this.#tools.answers(this.port);
       if (this.#state !== "starting" || this.#settling) return;
-      if (answers) this.#listens();
-      else this.#probeIn(PROBE_EVERY_MS);
+      if (answers) {
+        this.#wasSilent = true;
+        this.#listens();
+      } else {
+        this.#probeIn(PROBE_EVERY_MS);
+      }
     });
   }
 
@@ -187,15 +206,18 @@ export class Session {
 function spawnFailure(command: string, error: unknown): Failure {
   const quoted = JSON.stringify(command);
   if (error instanceof Deno.errors.NotFound) return { reason: "program_missing", detail: quoted };
-  if (error instanceof Deno.errors.NotCapable) {
-    // A name that the PATH does not have was granted to nobody, so this is how its absence looks.
-    const missing = !command.includes("/");
-    return missing
-      ? { reason: "program_missing", detail: `${quoted} was not in the PATH when the gateway started` }
-      : { reason: "not_permitted", detail: `${quoted} is not among the plugin's permissions` };
-  }
+  if (error instanceof Deno.errors.NotCapable) return notGranted(command);
   if (error instanceof Deno.errors.PermissionDenied) {
     return { reason: "not_permitted", detail: `${quoted} is no program that this user may run` };
   }
   return { reason: "exited", detail: `${quoted} could not be started` };
+}
+
+/** What the lack of the permission to start a program comes from. */
+export function notGranted(command: string): Failure {
+  const quoted = JSON.stringify(command);
+  // A name that the PATH does not have was granted to nobody, so this is how its absence looks.
+  return command.includes("/")
+    ? { reason: "not_permitted", detail: `${quoted} is not among the plugin's permissions` }
+    : { reason: "program_missing", detail: `${quoted} was not in the PATH when the gateway started` };
 }

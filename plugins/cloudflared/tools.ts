@@ -6,12 +6,16 @@ export interface Tools {
    * @throws What `Deno.Command.spawn` throws.
    */
   spawn(program: string, options: SpawnOptions): Child;
+  /** Whether it is granted to start this program; a name is granted only if the PATH had it at the gateway's start. */
+  mayRun(program: string): boolean;
   /** Whether nobody listens on this port of 127.0.0.1. */
   isFree(port: number): boolean;
   /** Whether a connection to this port of 127.0.0.1 is accepted. Never rejects. */
   answers(port: number): Promise<boolean>;
   /** Milliseconds that only grow. */
   now(): number;
+  /** From 0 up to 1. */
+  random(): number;
   /** Does `task` later. @returns What calls it off. */
   after(ms: number, task: () => void): () => void;
 }
@@ -45,6 +49,7 @@ export function systemTools(): Tools {
         stdout: "piped",
         stderr: "piped",
       }).spawn(),
+    mayRun: (program) => Deno.permissions.querySync({ name: "run", command: program }).state === "granted",
     isFree(port) {
       try {
         Deno.listen({ hostname: LOOPBACK, port }).close();
@@ -65,6 +70,7 @@ export function systemTools(): Tools {
       }
     },
     now: () => performance.now(),
+    random: () => Math.random(),
     after(ms, task) {
       const timer = setTimeout(task, ms);
       return () => clearTimeout(timer);

@@ -1,10 +1,12 @@
 import { type ClosedEvent, type ConnectionId, type Log, messageOf } from "../../core/plugin/mod.ts";
+import type { Answer } from "./answer.ts";
 import { Breaker, growingWait } from "./breaker.ts";
 import type { RestartConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import { describeFailure, type Failure } from "./failure.ts";
 import { type Launch, Session } from "./session.ts";
 import type { Tools } from "./tools.ts";
+import { CLIENT_LEFT, type Scope, Waiters } from "./waiters.ts";
 
 /** What of the config may change under a tunnel that stays. */
 export interface TunnelSettings {
@@ -20,40 +22,28 @@ export interface TunnelHost {
   readonly counters: Counters;
   readonly settings: TunnelSettings;
   /** Waits for a port if one is about to be free. */
-  takePort(): Promise<number | undefined>;
-  giveBackPort(port: number): void;
+  takePort(hostname: string): Promise<number | undefined>;
+  /** @param hostname Whose connections may still be on their way to it: nobody else gets it until they are not. */
+  giveBackPort(port: number, hostname?: string): void;
   /** Somebody else has that port. */
   setPortAside(port: number): void;
   /** From now on this session counts, until its end. */
   began(session: Session): void;
+  /** The program cannot be started at all, for this tunnel or any other. */
+  unstartable(failure: Failure): void;
+  /** Whether the program was seen to listen without a word. */
+  isSilent: boolean;
   /** Nothing runs for this tunnel, and nobody waits for it. */
   rests(tunnel: Tunnel): void;
 }
 
-/** Where a connection goes, or why nowhere. */
-export type Answer =
-  | { readonly kind: "port"; readonly port: number }
-  | { readonly kind: "refused"; readonly failure: Failure; readonly retryInMs?: number }
-  /** The tunnel is being given up for another with a new config: ask that one. */
-  | { readonly kind: "moved" };
-
 /** `stopped` is the state of a tunnel that would start for the next connection. */
 export type TunnelState = "starting" | "ready" | "restarting" | "failed" | "stopped";
-
-/** Tells when the client has left. The signal is made when it is asked for: only who waits does. */
-export interface Scope {
-  readonly signal: AbortSignal;
-}
 
 /** A connection through the tunnel. */
 interface Reference {
   readonly session: Session;
   readonly sentAt: number;
-}
-
-interface Waiter {
-  readonly connection: ConnectionId;
-  readonly answer: (answer: Answer) => void;
 }
 
 /** So many ports that others have are tried for one start. */
@@ -64,6 +54,11 @@ const STABLE_MS = 60_000;
 const MAX_COMPLAINTS = 3;
 /** The same when only the connections show it: a service behind the tunnel may hang up on bad clients, too. */
 const MAX_DROPS = 10;
+/**
+ * How long a process that nobody uses is kept when it has said that it failed, and has carried nothing: a name that
+ * somebody made up ends like that, and there is no end of those.
+ */
+const USELESS_IDLE_MS = 10_000;
 /** How a connection ends that the tunnel took and did nothing with. */
 const DROPPED: ReadonlySet<string> = new Set([
   "no_answer",
@@ -72,7 +67,6 @@ const DROPPED: ReadonlySet<string> = new Set([
   "upstream_reset",
 ]);
 
-const CLIENT_LEFT: Answer = { kind: "refused", failure: { reason: "stopped", detail: "The client left" } };
 const STOPPED: Answer = { kind: "refused", failure: { reason: "stopped", detail: "" } };
 
 /**
@@ -88,19 +82,25 @@ export class Tunnel {
   readonly launch: Launch;
   readonly #host: TunnelHost;
   readonly #breaker: Breaker;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters = new Waiters((connection) => this.#breaker.ended(connection));
   readonly #references = new Map<ConnectionId, Reference>();
   #session: Session | undefined;
+  /** The session has brought an answer to somebody. */
+  #hasWorked = false;
   #launching = false;
   #cancelIdle: (() => void) | undefined;
   #cancelRestart: (() => void) | undefined;
   #idleSince: number | undefined;
   #restarts = 0;
   #restartsInRow = 0;
-  #startFailures = 0;
+  /** Processes in a row that did not come to listen, or ended by themselves without being of use to anybody. */
+  #failedStarts = 0;
   #retryAt = 0;
   #complaints = 0;
   #drops = 0;
+  #droppedAt = -Infinity;
+  /** Somebody used the session when its program ended: until it is known why, they may have noticed and left. */
+  #wasNeeded = false;
   #lastFailure: Failure | undefined;
   #leaving = false;
   #disposed = false;
@@ -122,7 +122,12 @@ export class Tunnel {
 
   /** Whether it remembers a failure after which nothing has worked yet. */
   get isFailing(): boolean {
-    return !this.#breaker.isClosed || this.#startFailures > 0;
+    return !this.#breaker.isClosed || this.#failedStarts > 0;
+  }
+
+  /** Whether its process has brought an answer to somebody. */
+  get hasWorked(): boolean {
+    return this.#hasWorked;
   }
 
   get session(): Session | undefined {
@@ -158,9 +163,15 @@ export class Tunnel {
     }
     this.#stopIdling();
     if (this.#session?.state === "ready") return this.#refer(connection, this.#session);
+    const { signal } = scope;
+    if (signal.aborted) {
+      this.#breaker.ended(connection);
+      this.#rest();
+      return CLIENT_LEFT;
+    }
     // One that has just ended by itself is still there until it is known why: who comes now waits for that, too.
     if (!busy && !this.#session) this.#start(false);
-    return this.#wait(connection, scope.signal);
+    return this.#waiters.wait(connection, signal);
   }
 
   /** A connection that was brought here has ended. */
@@ -168,8 +179,10 @@ export class Tunnel {
     const reference = this.#references.get(connection);
     if (reference === undefined) return;
     this.#references.delete(connection);
-    if (bytesOut > 0) this.#works(reference.sentAt);
-    else if (reference.session === this.#session && DROPPED.has(result)) this.#dropped(connection);
+    if (bytesOut > 0) this.#works(reference);
+    else if (reference.session === this.#session && DROPPED.has(result)) {
+      this.#dropped(connection, reference.sentAt);
+    }
     this.#breaker.ended(connection);
     this.#rest();
   }
@@ -198,29 +211,6 @@ export class Tunnel {
     await this.#stopSession("disposed");
   }
 
-  #wait(connection: ConnectionId, signal: AbortSignal): Promise<Answer> {
-    if (signal.aborted) {
-      this.#breaker.ended(connection);
-      return Promise.resolve(CLIENT_LEFT);
-    }
-    return new Promise((resolve) => {
-      const leave = () => {
-        this.#waiters.delete(waiter);
-        this.#breaker.ended(connection);
-        resolve(CLIENT_LEFT);
-      };
-      const waiter: Waiter = {
-        connection,
-        answer(answer) {
-          signal.removeEventListener("abort", leave);
-          resolve(answer);
-        },
-      };
-      this.#waiters.add(waiter);
-      signal.addEventListener("abort", leave, { once: true });
-    });
-  }
-
   #refer(connection: ConnectionId, session: Session): Answer {
     this.#references.set(connection, { session, sentAt: this.#host.tools.now() });
     this.#breaker.sent(connection);
@@ -228,12 +218,10 @@ export class Tunnel {
   }
 
   #answerWaiters(answer: Answer): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const waiter of waiters) {
-      this.#breaker.ended(waiter.connection);
-      waiter.answer(answer);
-    }
+    this.#waiters.answerAll((connection) => {
+      this.#breaker.ended(connection);
+      return answer;
+    });
   }
 
   #start(again: boolean): void {
@@ -251,11 +239,12 @@ export class Tunnel {
   /** Resolves to why it does not listen, if so. Rejects when no port may be tried. */
   async #launch(): Promise<Failure | undefined> {
     for (let tries = 0; tries < MAX_PORT_TRIES; tries++) {
-      const port = await this.#host.takePort();
+      const port = await this.#host.takePort(this.hostname);
       if (port === undefined) return { reason: "no_free_port", detail: "" };
       const session = this.#disposed ? undefined : this.#open(port);
       if (!(session instanceof Session)) {
         this.#host.giveBackPort(port);
+        if (session !== undefined) this.#host.unstartable(session);
         return session ?? { reason: "stopped", detail: "" };
       }
       const failure = await session.started;
@@ -270,21 +259,25 @@ export class Tunnel {
   }
 
   #open(port: number): Session | Failure {
-    const { tools, log, settings } = this.#host;
+    const { tools, log, settings, isSilent } = this.#host;
     const session = Session.start({
       ...this.launch,
       hostname: this.hostname,
       port,
       startupTimeoutMs: settings.startupTimeoutMs,
+      isSilent,
       log,
       onComplaint: (failure) => this.#complained(failure),
       onFatal: (failure) => this.#trip(failure, "stop"),
+      onExit: () => this.#wasNeeded = this.#references.size > 0,
     }, tools);
     if (!(session instanceof Session)) return session;
     this.#session = session;
+    this.#hasWorked = this.#wasNeeded = false;
     this.#host.began(session);
     session.ended.then((failure) => {
-      this.#host.giveBackPort(port);
+      const inUse = this.#references.values().some((reference) => reference.session === session);
+      this.#host.giveBackPort(port, inUse ? this.hostname : undefined);
       if (session.wasReady && session === this.#session) this.#ended(session, failure);
     });
     return session;
@@ -294,7 +287,6 @@ export class Tunnel {
     const { counters, log, tools } = this.#host;
     const session = this.#session;
     counters.startsOk++;
-    this.#startFailures = 0;
     if (session === undefined) { // it was ready, and is over already
       if (!this.#cancelRestart && this.#lastFailure) {
         this.#answerWaiters({ kind: "refused", failure: this.#lastFailure });
@@ -302,25 +294,28 @@ export class Tunnel {
       return this.#rest();
     }
     const { pid, port, startedAt } = session;
+    this.#host.isSilent = session.wasSilent;
     const ms = Math.round(tools.now() - startedAt);
     log.info("cloudflared_started", { hostname: this.hostname, sni: this.serverName, pid, port, ms });
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const { connection, answer } of waiters) answer(this.#refer(connection, session));
+    this.#waiters.answerAll((connection) => this.#refer(connection, session));
     this.#rest();
   }
 
   #startFailed(failure: Failure): void {
-    const { counters, settings, tools } = this.#host;
-    counters.startsFailed++;
-    let waitMs = 0;
-    if (failure.reason !== "no_free_port") { // which is not this tunnel's doing, and asking again costs nothing
-      waitMs = growingWait(settings.restart.backoffMs, ++this.#startFailures);
-      this.#retryAt = tools.now() + waitMs;
-    }
+    this.#host.counters.startsFailed++;
+    // Which is not this tunnel's doing, and asking again costs nothing.
+    const waitMs = failure.reason === "no_free_port" ? 0 : this.#holdOff();
     this.#fail(failure, waitMs);
     this.#answerWaiters({ kind: "refused", failure, retryInMs: waitMs });
     this.#rest();
+  }
+
+  /** Lets nobody start it for a while. @returns For how long, in milliseconds. */
+  #holdOff(): number {
+    const { settings, tools } = this.#host;
+    const waitMs = growingWait(settings.restart.backoffMs, ++this.#failedStarts);
+    this.#retryAt = tools.now() + waitMs;
+    return waitMs;
   }
 
   /** The program has ended by itself. */
@@ -329,9 +324,11 @@ export class Tunnel {
     this.#stopIdling();
     this.#complaints = this.#drops = 0;
     if (this.#disposed) return;
-    if (this.#host.tools.now() - session.startedAt >= STABLE_MS) this.#restartsInRow = 0;
-    if (this.#leaving || (this.#references.size === 0 && this.#waiters.size === 0)) {
-      this.#fail(failure, 0);
+    const isStable = this.#host.tools.now() - session.startedAt >= STABLE_MS;
+    if (isStable) this.#restartsInRow = this.#failedStarts = 0;
+    if (this.#leaving || (!this.#wasNeeded && this.#references.size === 0 && this.#waiters.size === 0)) {
+      // Whoever comes next would start it once more, as fast as it ends.
+      this.#fail(failure, isStable || this.#hasWorked ? 0 : this.#holdOff());
       this.#rest();
     } else {
       this.#crashed(failure);
@@ -342,12 +339,13 @@ export class Tunnel {
     const { settings: { restart }, counters, log, tools } = this.#host;
     const { hostname } = this;
     if (this.#restartsInRow >= restart.max) {
-      this.#fail(failure, 0);
+      this.#retryAt = 0; // the next connection tries anew; without restarts only that could be a storm of them
+      const waitMs = restart.max === 0 && !this.#hasWorked ? this.#holdOff() : 0;
+      this.#fail(failure, waitMs);
       log.error("cloudflared_gave_up", { hostname, restarts: this.#restartsInRow });
       this.#restartsInRow = 0;
-      this.#startFailures = 1; // failed, until a start succeeds; the next connection is one
-      this.#retryAt = 0;
-      this.#answerWaiters({ kind: "refused", failure });
+      this.#failedStarts ||= 1; // failed, until it works
+      this.#answerWaiters({ kind: "refused", failure, retryInMs: waitMs });
       return this.#rest();
     }
     const waitMs = growingWait(restart.backoffMs, ++this.#restartsInRow);
@@ -372,8 +370,11 @@ export class Tunnel {
     if (this.#breaker.isOnTrial || this.#complaints >= MAX_COMPLAINTS) this.#trip(failure, "keep");
   }
 
-  #dropped(connection: ConnectionId): void {
+  #dropped(connection: ConnectionId, sentAt: number): void {
     if (this.#breaker.isOpen) return;
+    // Connections that end together, as in a crash, tell no more than one of them.
+    if (sentAt < this.#droppedAt) return;
+    this.#droppedAt = this.#host.tools.now();
     this.#drops++;
     if (!this.#breaker.isTrial(connection) && this.#drops < MAX_DROPS) return;
     const detail = `${this.#drops} in a row`;
@@ -390,8 +391,9 @@ export class Tunnel {
     this.#rest();
   }
 
-  #works(sentAt: number): void {
-    this.#complaints = this.#drops = 0;
+  #works({ session, sentAt }: Reference): void {
+    this.#complaints = this.#drops = this.#failedStarts = 0;
+    if (session === this.#session) this.#hasWorked = true;
     if (this.#breaker.isClosed) return;
     this.#breaker.worked(sentAt);
     if (this.#breaker.isClosed) this.#host.log.info("cloudflared_recovered", { hostname: this.hostname });
@@ -416,10 +418,13 @@ export class Tunnel {
     if (this.#leaving || this.#breaker.isOpen) {
       return void this.#stopSession(this.#leaving ? "reload" : "failing");
     }
-    const { settings: { idleTimeoutMs }, tools } = this.#host;
+    const { settings, tools } = this.#host;
     this.#idleSince ??= tools.now();
-    if (idleTimeoutMs === 0 || this.#cancelIdle) return;
-    this.#cancelIdle = tools.after(idleTimeoutMs, () => void this.#stopSession("idle"));
+    const idleTimeoutMs = settings.idleTimeoutMs || Infinity;
+    const isUseless = this.#complaints > 0 && !this.#hasWorked;
+    const keptMs = isUseless ? Math.min(idleTimeoutMs, USELESS_IDLE_MS) : idleTimeoutMs;
+    if (keptMs === Infinity || this.#cancelIdle) return;
+    this.#cancelIdle = tools.after(keptMs, () => void this.#stopSession("idle"));
   }
 
   #stopIdling(): void {
@@ -436,6 +441,7 @@ export class Tunnel {
     if (session === undefined) return;
     const { hostname } = this;
     const { pid, port } = session;
+    this.#failedStarts = 0;
     this.#host.log.info("cloudflared_stopping", { hostname, pid, port, why });
     const stopped = session.stop();
     this.#rest();

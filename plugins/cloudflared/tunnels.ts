@@ -1,9 +1,10 @@
 import type { Log } from "../../core/plugin/mod.ts";
 import type { CloudflaredConfig } from "./config.ts";
 import { Counters } from "./counters.ts";
+import { describeFailure, type Failure } from "./failure.ts";
 import { createMasker } from "./mask.ts";
 import { PortPool } from "./port_pool.ts";
-import type { Launch, Session } from "./session.ts";
+import { type Launch, notGranted, type Session } from "./session.ts";
 import type { Tools } from "./tools.ts";
 import { Tunnel, type TunnelHost, type TunnelSettings } from "./tunnel.ts";
 
@@ -15,6 +16,7 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
   readonly tools: Tools;
   readonly log: Log;
   readonly counters = new Counters();
+  isSilent = false;
   readonly #tunnels = new Map<string, Tunnel>();
   /** Those that were given up for a new config, until their last connection has ended. */
   readonly #leaving = new Set<Tunnel>();
@@ -26,13 +28,20 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
   #settings: TunnelSettings;
   #launch: Launch;
   #disposed = false;
+  #programFailure: Failure | undefined;
 
   constructor(config: CloudflaredConfig, log: Log, tools: Tools) {
     this.tools = tools;
     this.log = log;
     this.#settings = config;
     this.#launch = launchOf(config);
-    this.#ports = new PortPool(config.ports, tools.isFree, tools.now);
+    this.#ports = new PortPool(config.ports, tools.isFree, tools.now, tools.random());
+    this.#lookForProgram();
+  }
+
+  /** Why the program could not be started when it last was, or would be now, for any tunnel at all. */
+  get programFailure(): Failure | undefined {
+    return this.#programFailure;
   }
 
   get settings(): TunnelSettings {
@@ -73,7 +82,11 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
     this.#ports.resize(config.ports);
     const launch = launchOf(config);
     const isSame = sameLaunch(launch, this.#launch);
-    if (!isSame) this.#launch = launch;
+    if (!isSame) {
+      this.#launch = launch;
+      this.isSilent = false;
+      this.#lookForProgram();
+    }
     for (const [hostname, tunnel] of [...this.#tunnels]) {
       if (isSame && stays(tunnel)) continue;
       this.#tunnels.delete(hostname);
@@ -83,24 +96,29 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
     }
   }
 
-  async takePort(): Promise<number | undefined> {
-    const port = this.#ports.take();
+  async takePort(hostname: string): Promise<number | undefined> {
+    const port = this.#ports.take(hostname);
     if (port !== undefined) return port;
     const idlest = this.#idlest();
     if (idlest) await idlest.evict();
     else await this.#nextToStop();
-    return this.#ports.take();
+    return this.#ports.take(hostname);
   }
 
-  giveBackPort(port: number): void {
-    this.#ports.giveBack(port);
+  giveBackPort(port: number, hostname?: string): void {
+    this.#ports.giveBack(port, hostname);
   }
 
   setPortAside(port: number): void {
     this.#ports.setAside(port);
   }
 
+  unstartable(failure: Failure): void {
+    this.#programFailure = failure;
+  }
+
   began(session: Session): void {
+    this.#programFailure = undefined;
     this.#sessions.add(session);
     session.ended.then(() => this.#sessions.delete(session));
   }
@@ -124,15 +142,27 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
     await Promise.all([...this.#sessions].map((session) => session.stop()));
   }
 
-  /** The process that nobody has used for the longest time. */
+  /**
+   * The process that nobody has used for the longest time. Those that have never worked go first: else strangers with
+   * names that they make up would drive out the tunnels that are needed.
+   */
   #idlest(): Tunnel | undefined {
-    let idlest: Tunnel | undefined;
+    let [idlest, idlestOfUse]: (Tunnel | undefined)[] = [];
     for (const tunnel of this.#tunnels.values()) {
-      if (tunnel.idleSince !== undefined && tunnel.idleSince < (idlest?.idleSince ?? Infinity)) {
-        idlest = tunnel;
-      }
+      if (tunnel.idleSince === undefined) continue;
+      if (tunnel.hasWorked) idlestOfUse = longerIdle(tunnel, idlestOfUse);
+      else idlest = longerIdle(tunnel, idlest);
     }
-    return idlest;
+    return idlest ?? idlestOfUse;
+  }
+
+  /** So that a missing program is told at the start, and not only to the first client. */
+  #lookForProgram(): void {
+    const { command } = this.#launch;
+    this.#programFailure = this.tools.mayRun(command) ? undefined : notGranted(command);
+    if (this.#programFailure === undefined) return;
+    const { reason } = this.#programFailure;
+    this.log.error("cloudflared_failed", { cause: reason, reason: describeFailure(this.#programFailure) });
   }
 
   /** A process that was told to stop still has its port, for 2 s at most. */
@@ -140,6 +170,10 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
     const stopping = [...this.#sessions].filter(({ state }) => state === "stopping");
     if (stopping.length > 0) await Promise.race(stopping.map(({ ended }) => ended));
   }
+}
+
+function longerIdle(one: Tunnel, other: Tunnel | undefined): Tunnel {
+  return (other?.idleSince ?? Infinity) <= (one.idleSince ?? Infinity) ? other ?? one : one;
 }
 
 function launchOf({ command, serviceToken }: CloudflaredConfig): Launch {

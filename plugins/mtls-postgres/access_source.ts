@@ -53,7 +53,11 @@ export class AccessSource implements AsyncDisposable {
         source?.forget();
         events.changed();
       },
-      stateChanged: (state) => events.stateChanged(state),
+      stateChanged(state) {
+        // From now on nobody tells when an answer is no longer right.
+        if (!state.up || !state.listening) source?.forget();
+        events.stateChanged(state);
+      },
     };
     const database = await open(config, files, forgetting, log);
     const initial = { database, ttlMs: config.cacheTtlMs, key: keyOf(config, files) };

@@ -11,6 +11,8 @@ import { type EmbeddedDatabase, openEmbeddedDatabase } from "./embedded_database
 
 /** How long to wait before another try, in milliseconds: somebody else may still have the folder open. */
 const RETRY_MS = 3000;
+/** How long to wait for the first try, in milliseconds: a plugin may take 20 s to start. */
+const FIRST_TRY_MS = 15_000;
 
 /** What fills the tables: SQL, and the file that it stands in. */
 export interface Seed {
@@ -18,16 +20,14 @@ export interface Seed {
   readonly sql: string;
 }
 
-/**
- * The embedded database, which takes seconds to start: longer than a plugin may on a busy machine. Until it is there,
- * nobody gets in.
- */
+/** The embedded database, which is opened in the background, and tried again. Until it is there, nobody gets in. */
 export class EmbeddedAccess implements AccessDatabase {
   readonly #folder: string;
   readonly #seed: Seed | undefined;
   readonly #events: DatabaseEvents;
   readonly #log: Log;
   readonly #opening: Promise<void>;
+  readonly #tried = Promise.withResolvers<void>();
   readonly #closing = Promise.withResolvers<void>();
   #isClosed = false;
   #database: EmbeddedDatabase | undefined;
@@ -42,7 +42,16 @@ export class EmbeddedAccess implements AccessDatabase {
     this.#opening = this.#open();
   }
 
+  /**
+   * Waits for the first try to be over, though not for ever: PGlite keeps the worker from everything else for seconds,
+   * and whoever believed that it was ready would take it for dead.
+   */
+  async firstTry(): Promise<void> {
+    await within(FIRST_TRY_MS, this.#tried.promise);
+  }
+
   get state(): DatabaseState {
+    if (this.#isClosed) return { up: false, reason: "The embedded database is closed" };
     return this.#database?.state ?? { up: false, reason: this.#reason };
   }
 
@@ -70,13 +79,15 @@ export class EmbeddedAccess implements AccessDatabase {
         this.#database = database;
         this.#events.changed();
         this.#events.stateChanged(database.state);
+        this.#tried.resolve();
         return;
       } catch (error) {
         const reason = messageOf(error);
         if (reason !== this.#reason) this.#log.error("embedded_database_failed", { reason });
         this.#reason = reason;
         this.#events.stateChanged(this.state);
-        await this.#pause();
+        this.#tried.resolve();
+        await within(RETRY_MS, this.#closing.promise);
       }
     }
   }
@@ -92,11 +103,12 @@ export class EmbeddedAccess implements AccessDatabase {
       throw new DatabaseDown(`"${this.#seed.path}": ${messageOf(error)}`);
     }
   }
+}
 
-  async #pause(): Promise<void> {
-    let timer;
-    const waited = new Promise<void>((resolve) => timer = setTimeout(resolve, RETRY_MS));
-    await Promise.race([waited, this.#closing.promise]);
-    clearTimeout(timer);
-  }
+/** Resolves when `over` does, or when the time is over. */
+async function within(ms: number, over: Promise<void>): Promise<void> {
+  let timer;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([late, over]);
+  clearTimeout(timer);
 }

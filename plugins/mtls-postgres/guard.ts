@@ -26,8 +26,8 @@ export interface GuardTools {
 
 /** Queries at once, so that those who want to get in find the pool free. */
 const QUERIES_AT_ONCE = 4;
-/** Looked at in one go, before others have their turn. A look is a signature or two. */
-const LOOKS_AT_ONCE = 32;
+/** Looked at in one go, before others have their turn. A look is a signature or two: half a millisecond. */
+const LOOKS_AT_ONCE = 8;
 /** The longest wait for a certificate to expire: timers hold 24 days, and clocks are set. */
 const MAX_EXPIRY_WAIT_MS = 3_600_000;
 /** Certificates that expire within this time of each other are looked at together. */
@@ -42,7 +42,7 @@ export class Guard implements AsyncDisposable {
   readonly #tools: GuardTools;
   readonly #rechecks: Rechecks;
   #epoch = 0;
-  /** Some could not be asked about, since the database was down. */
+  /** There was no answer about some. */
   #isBehind = false;
   /** What is done with many certificates, one thing after the other. */
   #turn: Promise<void> = Promise.resolve();
@@ -100,9 +100,7 @@ export class Guard implements AsyncDisposable {
 
   /** Does something for each of many, a few at a time, after what was asked for before. */
   inTurn<T>(items: () => readonly T[], work: (item: T) => void): void {
-    this.#turn = this.#turn.then(() => this.#forEach(items(), work)).catch((error) => {
-      this.#tools.log.error("certificates_recheck_failed", { reason: messageOf(error) });
-    });
+    this.#turn = this.#turn.then(() => this.#forEach(items(), work));
   }
 
   /** Ends nobody: what is open stays open. */
@@ -112,16 +110,19 @@ export class Guard implements AsyncDisposable {
     await Promise.all([this.#rechecks[Symbol.asyncDispose](), this.#turn]);
   }
 
-  async #recheckAll(): Promise<void> {
+  /** @returns Whether there was an answer about everybody. */
+  async #recheckAll(): Promise<boolean> {
     const groups = this.#open.groups().values();
     this.#isBehind = false;
     const ask = async () => {
       for (const group of groups) {
-        if (this.#isEnded || this.#isBehind) return;
+        // One question without an answer says nothing about the others, a database that is down does.
+        if (this.#isEnded || this.#isBehind && !this.#tools.database().state.up) return;
         await this.#recheck(group);
       }
     };
     await Promise.all(Array.from({ length: QUERIES_AT_ONCE }, ask)); // they share one iterator
+    return !this.#isBehind;
   }
 
   /** Never rejects. Without an answer nobody is known to have lost access, so nobody is ended. */
@@ -158,11 +159,16 @@ export class Guard implements AsyncDisposable {
     this.#tools.endConnection(connection.connection, connection.ending);
   }
 
+  /** Never rejects: a fault with one leaves nobody behind it out. */
   async #forEach<T>(items: readonly T[], work: (item: T) => void): Promise<void> {
     for (const [i, item] of items.entries()) {
       if (i % LOOKS_AT_ONCE === LOOKS_AT_ONCE - 1) await this.#breathe();
       if (this.#isEnded) return;
-      work(item);
+      try {
+        work(item);
+      } catch (error) {
+        this.#tools.log.error("certificates_recheck_failed", { reason: messageOf(error) });
+      }
     }
   }
 

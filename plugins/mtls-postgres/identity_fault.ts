@@ -7,7 +7,8 @@ export type IdentityFaultCode =
   | "malformed_spiffe_id"
   | "wrong_trust_domain"
   | "revoked"
-  | "crl_unusable";
+  | "crl_unusable"
+  | "ca_expired";
 
 /** A client's certificate was verified, and yet does not say who the client is. */
 export class IdentityFault extends Error {

@@ -5,16 +5,18 @@ import { EmbeddedAccess } from "./embedded_access.ts";
 import { openPostgresDatabase } from "./postgres_database.ts";
 
 /** Opens what the config says: PostgreSQL, or PGlite in this worker. */
-export function openDatabase(
+export async function openDatabase(
   { database }: MtlsConfig,
   files: PluginFiles,
   events: DatabaseEvents,
   log: Log,
-): AccessDatabase {
+): Promise<AccessDatabase> {
   if (database.kind === "embedded") {
     const path = database.seed;
     const seed = path === undefined ? undefined : { path, sql: files[path] ?? "" };
-    return new EmbeddedAccess(EMBEDDED_FOLDER, seed, events, log);
+    const embedded = new EmbeddedAccess(EMBEDDED_FOLDER, seed, events, log);
+    await embedded.firstTry();
+    return embedded;
   }
   const { host, port, user, password, name, tls, poolSize, queryTimeoutMs } = database;
   const ca = tls === "off" || tls.ca === undefined ? undefined : files[tls.ca] ?? "";

@@ -14,6 +14,7 @@ export const AUTHENTICATION_FAILURES = [
   "wrong_trust_domain",
   "revoked",
   "crl_unusable",
+  "ca_expired",
   /** The CA that the certificate leads to is no longer among the configured ones. */
   "ca_removed",
 ] as const satisfies readonly (IdentityFaultCode | `tls_${string}` | "ca_removed")[];
@@ -28,7 +29,9 @@ export const AUTHORIZATION_FAILURES = [
   "database_down",
   /** `internal_ip_addr` is nothing to connect to. */
   "bad_target",
-] as const satisfies readonly (DenialReason | "database_down" | "bad_target")[];
+  /** A fault of the plugin's own. */
+  "internal_error",
+] as const satisfies readonly (DenialReason | "database_down" | "bad_target" | "internal_error")[];
 export type AuthorizationFailure = (typeof AUTHORIZATION_FAILURES)[number] | DenialReason;
 
 /** Why a connection that was let in is ended. Each is what the gateway logs and counts as its end. */
@@ -49,6 +52,7 @@ export type Failure = AuthenticationFailure | AuthorizationFailure | "over_limit
 const HARMLESS: ReadonlySet<Failure> = new Set<Failure>([
   "database_down",
   "bad_target",
+  "internal_error",
   "crl_unusable",
   "over_limit",
   "client_left",
@@ -68,6 +72,7 @@ export function rejectReasonOf(failure: Failure): RejectReason {
       return "timeout";
     case "database_down":
     case "bad_target":
+    case "internal_error":
       return "unavailable";
     case "unknown_host":
     case "unknown_user":

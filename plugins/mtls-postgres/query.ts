@@ -10,25 +10,22 @@ import { type AccessRequest, DatabaseDown, type DenialReason, type Verdict } fro
 export const ACCESS_QUERY = {
   name: "postern_access",
   text: `
-    SELECT verdict, CASE WHEN verdict = 'allowed' THEN address END AS address
-    FROM (
-      SELECT host.internal_ip_addr AS address,
-        CASE
-          WHEN host.connect_id IS NULL THEN 'unknown_host'
-          WHEN member.user_id IS NULL THEN 'unknown_user'
-          WHEN member.org_id IS DISTINCT FROM $1::text THEN 'other_organization'
-          WHEN host.org_id IS DISTINCT FROM $1::text THEN 'other_organization'
-          WHEN $2::text = ANY (host.user_ids) THEN 'allowed'
-          WHEN EXISTS (
-            SELECT FROM teams AS team
-            WHERE team.team_id = ANY (host.team_ids) AND team.org_id = $1::text AND $2::text = ANY (team.user_ids)
-          ) THEN 'allowed'
-          ELSE 'not_listed'
-        END AS verdict
-      FROM (SELECT) AS question
-      LEFT JOIN backend_hosts AS host ON host.connect_id = $3::text
-      LEFT JOIN users AS member ON member.user_id = $2::text
-    ) AS answer`,
+    SELECT host.internal_ip_addr AS address,
+      CASE
+        WHEN host.connect_id IS NULL THEN 'unknown_host'
+        WHEN member.user_id IS NULL THEN 'unknown_user'
+        WHEN member.org_id IS DISTINCT FROM $1::text THEN 'other_organization'
+        WHEN host.org_id IS DISTINCT FROM $1::text THEN 'other_organization'
+        WHEN $2::text = ANY (host.user_ids) THEN 'allowed'
+        WHEN EXISTS (
+          SELECT FROM teams AS team
+          WHERE team.team_id = ANY (host.team_ids) AND team.org_id = $1::text AND $2::text = ANY (team.user_ids)
+        ) THEN 'allowed'
+        ELSE 'not_listed'
+      END AS verdict
+    FROM (SELECT) AS question
+    LEFT JOIN backend_hosts AS host ON host.connect_id = $3::text
+    LEFT JOIN users AS member ON member.user_id = $2::text`,
 } as const;
 
 const DENIALS: ReadonlySet<unknown> = new Set<DenialReason>([
@@ -37,6 +34,9 @@ const DENIALS: ReadonlySet<unknown> = new Set<DenialReason>([
   "other_organization",
   "not_listed",
 ]);
+
+/** A name has 253 characters at most, and a port five: what is longer is no address, and nothing to remember. */
+const MAX_ADDRESS_CHARS = 300;
 
 /** What {@link ACCESS_QUERY} is asked with. */
 export function accessValues({ org, user, connectId }: AccessRequest): string[] {
@@ -67,7 +67,10 @@ export function verdictOf(rows: readonly Readonly<Record<string, unknown>>[]): V
     throw new DatabaseDown(`The database gave ${rows.length} answers where one was wanted`);
   }
   const { verdict, address } = row;
-  if (verdict === "allowed" && typeof address === "string") return { kind: "allowed", address };
+  if (verdict === "allowed" && typeof address === "string") {
+    const isTooLong = address.length > MAX_ADDRESS_CHARS;
+    return { kind: "allowed", address: isTooLong ? `text of ${address.length} characters` : address };
+  }
   if (isDenial(verdict)) return { kind: "denied", reason: verdict };
   throw new DatabaseDown("The database gave an answer that says neither yes nor no");
 }

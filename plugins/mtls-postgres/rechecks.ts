@@ -2,23 +2,27 @@ import type { Clock } from "./clock.ts";
 
 /** Changes in the database come in bursts, one notice a row. */
 const MIN_GAP_MS = 100;
+/** Wait before a pass that was not complete is tried again, in milliseconds; it doubles from one to the next. */
+const FIRST_RETRY_MS = 1000;
 
 /**
- * Runs a pass over everything that is open again and again: at every interval, and soon when asked to. There is never
- * more than one pass at a time, and one timer.
+ * Runs a pass over everything that is open again and again: at every interval, soon when asked to, and in between
+ * when one was not complete. There is never more than one pass at a time, and one timer.
  */
 export class Rechecks implements AsyncDisposable {
-  readonly #pass: () => Promise<void>;
+  readonly #pass: () => Promise<boolean>;
   readonly #clock: Clock;
   #intervalMs: number;
+  /** Infinite after a pass that was complete. */
+  #retryMs = Infinity;
   #began = -Infinity;
   #isWanted = false;
   #running: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
   #isEnded = false;
 
-  /** @param pass Must not reject. */
-  constructor(pass: () => Promise<void>, intervalMs: number, clock: Clock) {
+  /** @param pass Tells whether it was complete. Must not reject. */
+  constructor(pass: () => Promise<boolean>, intervalMs: number, clock: Clock) {
     this.#pass = pass;
     this.#clock = clock;
     this.#intervalMs = intervalMs;
@@ -49,7 +53,7 @@ export class Rechecks implements AsyncDisposable {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     if (this.#isEnded) return;
-    const due = this.#began + (this.#isWanted ? MIN_GAP_MS : this.#intervalMs);
+    const due = this.#began + (this.#isWanted ? MIN_GAP_MS : Math.min(this.#intervalMs, this.#retryMs));
     const wait = due - this.#clock.monotonic();
     if (wait <= 0) this.#begin();
     else this.#cancelTimer = this.#clock.after(wait, () => this.#begin());
@@ -60,9 +64,13 @@ export class Rechecks implements AsyncDisposable {
     if (this.#running !== undefined) return; // its end looks at what was asked for meanwhile
     this.#isWanted = false;
     this.#began = this.#clock.monotonic();
-    this.#running = this.#pass().finally(() => {
-      this.#running = undefined;
-      this.#schedule();
-    });
+    this.#running = this.#run();
+  }
+
+  async #run(): Promise<void> {
+    const isComplete = await this.#pass();
+    this.#retryMs = isComplete ? Infinity : this.#retryMs === Infinity ? FIRST_RETRY_MS : this.#retryMs * 2;
+    this.#running = undefined;
+    this.#schedule();
   }
 }

@@ -3,7 +3,7 @@ import { ClientCertificates } from "../../core/tls/peer_certificates.ts";
 import { GatewayError, type PluginFiles } from "../../core/plugin/mod.ts";
 import type { MtlsConfig } from "./config.ts";
 import { RevocationLists } from "./crl.ts";
-import { identify, type Identity } from "./identity.ts";
+import { identify, type Identity, IdentityFault } from "./identity.ts";
 
 /** One of the configured CAs, for people. */
 export interface CaReport {
@@ -53,6 +53,7 @@ export class Trust {
    * @throws {IdentityFault} It is nobody that may be let in.
    */
   identify(chain: readonly Uint8Array[], now: number): Identity {
+    this.#checkCa(chain, now);
     return identify(chain, { issuer: this.#issuer, ...(this.#crls && { crls: this.#crls }), now });
   }
 
@@ -61,16 +62,26 @@ export class Trust {
    * CA with the old one's name does not stand in for it.
    */
   covers(chain: readonly Uint8Array[]): boolean {
-    const [leaf, ...others] = parseChain(chain);
-    const anchors = this.#anchors.map(({ certificate }) => certificate);
-    let current = leaf;
-    for (let steps = 0; current !== undefined && steps <= others.length; steps++) {
-      const below = current;
-      if (anchors.some((anchor) => anchor.fingerprint256 === below.fingerprint256)) return true;
-      if (anchors.some((anchor) => isIssuedBy(below, anchor))) return true;
-      current = others.find((other) => other !== below && isIssuedBy(below, other));
-    }
-    return false;
+    return anchorsOf(chain, this.#anchors).length > 0;
+  }
+
+  /**
+   * When the first certificate of a verified chain expires, its CA's among them, in milliseconds since 1970; 0 when
+   * that cannot be read. One that has expired already was not needed to verify the chain, unless it is the leaf.
+   */
+  expiryOf(chain: readonly Uint8Array[], now: number): number {
+    const [leaf = NaN, ...others] = parseChain(chain).map(({ validTo }) => Date.parse(validTo));
+    if (Number.isNaN(leaf) || others.some(Number.isNaN)) return 0;
+    const end = Math.min(leaf, ...others.filter((other) => other > now));
+    if (this.#anchors.every(({ notAfter }) => notAfter >= end)) return end; // so it is as a rule
+    return Math.min(end, Math.max(0, ...anchorsOf(chain, this.#anchors).map(({ notAfter }) => notAfter)));
+  }
+
+  /** Whoever verified the chain looks at no dates of a CA (RFC 5280 §6.1 leaves them out), and others do. */
+  #checkCa(chain: readonly Uint8Array[], now: number): void {
+    const current = this.#anchors.filter(({ notBefore, notAfter }) => notBefore <= now && now <= notAfter);
+    if (current.length === this.#anchors.length || anchorsOf(chain, current).length > 0) return;
+    throw new IdentityFault("ca_expired", "The certificate leads to no CA that is valid now");
   }
 
   /** Whether every CA of `other` is one of these too: then what was verified under `other` needs no second look. */
@@ -80,9 +91,9 @@ export class Trust {
   }
 
   cas(): CaReport[] {
-    return this.#anchors.map(({ certificate, file }) => ({
+    return this.#anchors.map(({ certificate, notAfter, file }) => ({
       subject: oneLine(certificate.subject),
-      expires: new Date(certificate.validTo).toISOString(),
+      expires: new Date(notAfter).toISOString(),
       file,
     }));
   }
@@ -98,18 +109,26 @@ export class Trust {
 
 interface Anchor {
   readonly certificate: X509Certificate;
+  /** Milliseconds since 1970, as is `notAfter`. */
+  readonly notBefore: number;
+  readonly notAfter: number;
   readonly pem: string;
   readonly file: string;
 }
 
-/**
- * When the first certificate of a verified chain expires, in milliseconds since 1970; 0 when that cannot be read. One
- * that has expired already was not needed to verify the chain, unless it is the leaf.
- */
-export function expiryOf(chain: readonly Uint8Array[], now: number): number {
-  const [leaf = NaN, ...others] = parseChain(chain).map(({ validTo }) => Date.parse(validTo));
-  if (Number.isNaN(leaf) || others.some(Number.isNaN)) return 0;
-  return Math.min(leaf, ...others.filter((end) => end > now));
+/** Those that a chain leads to by its signatures, at its first certificate that leads to one. */
+function anchorsOf(chain: readonly Uint8Array[], anchors: readonly Anchor[]): readonly Anchor[] {
+  const [leaf, ...others] = parseChain(chain);
+  let current = leaf;
+  for (let steps = 0; current !== undefined && steps <= others.length; steps++) {
+    const below = current;
+    const found = anchors.filter(({ certificate }) =>
+      certificate.fingerprint256 === below.fingerprint256 || isIssuedBy(below, certificate)
+    );
+    if (found.length > 0) return found;
+    current = others.find((other) => other !== below && isIssuedBy(below, other));
+  }
+  return [];
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
@@ -123,7 +142,9 @@ function readAnchors(file: string, files: PluginFiles): Anchor[] {
 function readAnchor(pem: string, file: string, place: number): Anchor {
   try {
     const certificate = new X509Certificate(pem);
-    if (certificate.ca) return { certificate, pem, file };
+    const notBefore = Date.parse(certificate.validFrom);
+    const notAfter = Date.parse(certificate.validTo);
+    if (certificate.ca) return { certificate, notBefore, notAfter, pem, file };
   } catch (error) {
     throw invalid(file, `certificate ${place} is malformed`, error);
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createCertificate } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/processes.ts";
 import { type CliResult, MAY_RUN_COMMANDS, runHere } from "./run_cli.ts";
 
@@ -133,5 +134,31 @@ Deno.test({
     ) {
       assert.deepEqual(await explain(...args), { code: 1, stdout: "", stderr: `postern: ${says}\n` });
     }
+  },
+});
+
+Deno.test({
+  name: "explain says that a client certificate is required",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const { certificate, key, ca } = await createCertificate("*.connect.example.com");
+    for (const [name, text] of Object.entries({ "cert.pem": certificate, "key.pem": key, "ca.pem": ca })) {
+      await Deno.writeTextFile(`${folder.path}/${name}`, text);
+    }
+    await Deno.writeTextFile(
+      `${folder.path}/postern.yaml`,
+      `listeners: [{ address: "127.0.0.1:7443" }]
+tls: { certificates: [{ cert: ${folder.path}/cert.pem, key: ${folder.path}/key.pem }] }
+plugins:
+  mtls-postgres: { domain: connect.example.com, issuer: example.com, caCertificates: [ca.pem], database: embedded }`,
+    );
+    const { stdout } = await runHere(
+      "explain",
+      "--config",
+      `${folder.path}/postern.yaml`,
+      "host-1.connect.example.com",
+    );
+    assert.equal(ends(stdout)[1], "= end TLS here (client certificate: require), then ask again");
   },
 });

@@ -53,7 +53,7 @@ export async function addHost(server: Postgres, connectId: string, row: HostRow)
 }
 
 export interface MtlsGatewayOptions extends Omit<TestGatewayOptions, "yaml"> {
-  readonly database: Address | "embedded";
+  readonly database: Address;
   /** The port behind an address without one. */
   readonly defaultPort?: number;
   /** More keys of the plugin's section. */
@@ -114,7 +114,7 @@ export class MtlsGateway implements AsyncDisposable {
     const gateway = stack.use(await TestGateway.start({ ...options, yaml }));
     const made = { authority, folder, serverCa: server.certificate, gateway };
     const running = new MtlsGateway(made, stack.move(), options);
-    if (options.database !== "embedded") await gateway.logged("database_up");
+    await gateway.logged("database_up");
     return running;
   }
 
@@ -189,6 +189,8 @@ export interface ConnectOptions {
   readonly serverName?: string;
   /** The client's own address. @default 127.0.0.1 */
   readonly localAddress?: string;
+  /** Protocols on offer. @default none */
+  readonly alpn?: readonly string[];
 }
 
 function yamlOf(folder: string, { database, defaultPort, section }: MtlsGatewayOptions): string {
@@ -196,9 +198,7 @@ function yamlOf(folder: string, { database, defaultPort, section }: MtlsGatewayO
     domain: DOMAIN,
     issuer: ISSUER,
     caCertificates: [`${folder}/clients.pem`],
-    database: database === "embedded"
-      ? database
-      : { host: database.hostname, port: database.port, user: "postgres", name: "postgres" },
+    database: { host: database.hostname, port: database.port, user: "postgres", name: "postgres" },
     failuresPerMinute: 0,
     ...(defaultPort !== undefined && { defaultPort }),
     ...section,
@@ -208,11 +208,12 @@ function yamlOf(folder: string, { database, defaultPort, section }: MtlsGatewayO
 plugins: { mtls-postgres: ${JSON.stringify(mtls)} }`;
 }
 
-async function connectTls(
-  { address, serverCa }: MtlsGateway,
+/** {@link MtlsGateway.connect}, to a gateway wherever it runs. */
+export async function connectTls(
+  { address, serverCa }: Pick<MtlsGateway, "address" | "serverCa">,
   host: string,
   certificate: MadeCertificate | undefined,
-  { version, localAddress, serverName = `${host}.${DOMAIN}` }: ConnectOptions,
+  { version, localAddress, alpn, serverName = `${host}.${DOMAIN}` }: ConnectOptions = {},
 ): Promise<Client> {
   const socket = connect({
     host: address.hostname,
@@ -221,6 +222,7 @@ async function connectTls(
     ca: serverCa,
     ...(certificate && { cert: certificate.certificate, key: certificate.key }),
     ...(localAddress !== undefined && { localAddress }),
+    ...(alpn && { ALPNProtocols: [...alpn] }),
     ...(version && { minVersion: version, maxVersion: version }),
   });
   const closed = Promise.withResolvers<never>();

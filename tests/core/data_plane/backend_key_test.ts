@@ -103,3 +103,16 @@ Deno.test("closing tells the watcher, and reset and FIN before the key do no har
     assert.equal(closed, 1);
   }
 });
+
+Deno.test("a key that comes by while the stream is being closed is not told: nobody would forget it again", async () => {
+  const told: string[] = [];
+  const stream = new KeyWatchingStream(
+    new ScriptedStream([bytes(LOGIN, backendKeyData(KEY))]),
+    () => told.push("key"),
+    () => told.push("closed"),
+  );
+  const reading = stream.read(new Uint8Array(1024)); // has the bytes already, and goes on in a later turn
+  stream.close();
+  await reading;
+  assert.deepEqual(told, ["closed"]);
+});

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { connect as connectNode } from "node:net";
 import { writeAll } from "../../../core/byte_stream.ts";
 import type { Decision, DialEvent, Plugin } from "../../../core/plugin/contract.ts";
-import { startEcho, startSilent } from "../../support/echo.ts";
+import { readToEnd, serveTcp, startEcho, startSilent } from "../../support/echo.ts";
 import { forwardAll, TestPlane } from "../../support/plane.ts";
 import { until } from "../../support/until.ts";
-import { connectPostgres, HTTP, readExactly } from "./clients.ts";
+import { connectPostgres, HTTP, readExactly, testCertificate } from "./clients.ts";
 import { bytes, HELLO } from "./preface/samples.ts";
 import { empty, recording } from "./recording.ts";
 
@@ -208,4 +208,73 @@ Deno.test("what is accepted in the very moment of close() is closed with the res
   await closed;
   assert.equal(await client.read(new Uint8Array(1)), null);
   assert.equal(gateway.counted("connections_total", { result: "drained" }), 1, "not by some timeout, later");
+});
+
+// --- Ending connections for the plugin that decided on them
+
+/** A real ClientHello for `app.example.com`. */
+async function clientHello(): Promise<Uint8Array> {
+  const { promise: hello, resolve } = Promise.withResolvers<Uint8Array>();
+  await using server = serveTcp(async (conn) => {
+    const buffer = new Uint8Array(16_384);
+    resolve(buffer.slice(0, await conn.read(buffer) ?? 0));
+  });
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port: Number(server.target.split(":")[1]) });
+  using tls = await Deno.startTls(conn, { hostname: "app.example.com" });
+  await tls.handshake().catch(() => {});
+  return await hello;
+}
+
+interface Stage {
+  readonly state: string;
+  answer(upstream: string): Decision;
+  /** Whether a successor of the plugin is handed it: nobody is going to ask it. */
+  readonly isDecided: boolean;
+}
+
+const STAGES: readonly Stage[] = [
+  { state: "handshake", answer: () => ({ kind: "terminate" }), isDecided: false },
+  {
+    state: "handshake",
+    answer: (to) => ({ kind: "terminate", then: { kind: "forward", to } }),
+    isDecided: true,
+  },
+  // Nobody says "S" there, so the greeting stays unfinished.
+  { state: "dialing", answer: (to) => ({ kind: "forward", to }), isDecided: true },
+];
+
+for (const { state, answer, isDecided } of STAGES) {
+  const what = `a connection in state ${state}${isDecided ? ", decided on," : ""}`;
+  Deno.test(`${what} is ended for its plugin, and for no other`, async () => {
+    await using silent = serveTcp(async (conn) => void await readToEnd(conn).catch(() => {}));
+    const { plugin, asked, closed } = recording(() => answer(silent.target));
+    const { material } = await testCertificate();
+    await using gateway = new TestPlane({ plugins: [plugin], certificates: [material] });
+    using client = await connectPostgres(gateway);
+    await writeAll(client, await clientHello());
+    await until(() => gateway.plane.rows(1)[0]?.state === state, { what: `state ${state}` });
+    const { id = "" } = asked[0] ?? {};
+    assert.deepEqual(gateway.plane.openOf("plugin-0").map((info) => info.id), isDecided ? [id] : []);
+    assert.deepEqual(gateway.plane.openOf("plugin-1"), []);
+    gateway.plane.endForPlugin("plugin-1", id, "access_revoked");
+    assert.equal(gateway.plane.rows(1)[0]?.state, state);
+    gateway.plane.endForPlugin("plugin-0", id, "access_revoked");
+    await empty(gateway);
+    gateway.plane.endForPlugin("plugin-0", id, "access_revoked"); // once more does no harm
+    assert.deepEqual(closed.map(({ connection, result }) => [connection, result]), [[id, "access_revoked"]]);
+    assert.equal(gateway.counted("rejected_total"), 0);
+    await until(() => silent.open === 0, { what: "the upstream's side to be closed" });
+  });
+}
+
+Deno.test("a word that is none becomes closed_by_plugin: it would be the label of a metric", async () => {
+  await using silent = serveTcp(async (conn) => void await readToEnd(conn).catch(() => {}));
+  const { plugin, asked, closed } = recording(() => ({ kind: "forward", to: silent.target }));
+  await using gateway = new TestPlane({ plugins: [plugin] });
+  using client = await gateway.connect();
+  await writeAll(client, bytes(HTTP));
+  await until(() => gateway.plane.rows(1)[0]?.state === "relaying", { what: "the relay" });
+  gateway.plane.endForPlugin("plugin-0", asked[0]?.id ?? "", 'x"} 1\n');
+  await empty(gateway);
+  assert.deepEqual(closed.map(({ result }) => result), ["closed_by_plugin"]);
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { GatewayConfig, PluginDeclaration } from "../../../core/config/config.ts";
 import { NO_PERMISSIONS, type WorkerPermissions } from "../../../core/config/permissions.ts";
+import type { PluginFiles } from "../../../core/plugin/contract.ts";
 import type { CheckedPlugin } from "../../../core/supervisor/plugins.ts";
 import { planReload } from "../../../core/supervisor/reload.ts";
 import type { Prepared } from "../../../core/supervisor/supervisor.ts";
@@ -20,10 +21,12 @@ interface Changes {
   readonly config?: Partial<GatewayConfig>;
   readonly sections?: Readonly<Record<string, unknown>>;
   readonly permissions?: Partial<WorkerPermissions>;
+  /** Of every plugin. */
+  readonly files?: PluginFiles;
 }
 
 /** A config with the plugins of `sections`, one after the other; the plugins find nothing wrong with them. */
-function prepared({ config, sections = { a: 1, b: 1 }, permissions }: Changes = {}): Prepared {
+function prepared({ config, sections = { a: 1, b: 1 }, permissions, files = {} }: Changes = {}): Prepared {
   const names = Object.keys(sections);
   return {
     config: {
@@ -41,7 +44,7 @@ function prepared({ config, sections = { a: 1, b: 1 }, permissions }: Changes = 
       isolation: declaration.isolation,
       config: sections[name],
       traits: { routeTimeoutMs: 5000 },
-      files: {},
+      files,
       watched: [],
       permissions: { ...NO_PERMISSIONS, ...permissions },
     })),
@@ -108,6 +111,23 @@ for (const permissions of [{ net: ["10.0.0.1:5432"] }, { net: true }, { env: ["S
     const plan = planReload(old, prepared({ permissions, sections: { a: 2, b: 2 } }));
     assert.deepEqual(plan.prepared.plugins, old.plugins);
     assert.deepEqual(plan.needRestart, ["plugins.a (other permissions)", "plugins.b (other permissions)"]);
+  });
+}
+
+/** A revocation list takes effect whatever else of the change needs a restart. */
+const keptForRestart: Record<string, Changes> = {
+  "a plugin more is for a restart": { sections: { a: 2, b: 1, c: 1 } },
+  "other permissions are for a restart": { sections: { a: 2, b: 1 }, permissions: { net: true } },
+};
+
+for (const [what, changes] of Object.entries(keptForRestart)) {
+  Deno.test(`planReload() takes what stands in the files of before while ${what}`, () => {
+    const old = prepared({ files: { "revoked.crl": "old", "gone.pem": "kept" } });
+    const next = prepared({ ...changes, files: { "revoked.crl": "new", "more.pem": "of the new section" } });
+    const { prepared: { plugins }, needRestart } = planReload(old, next);
+    assert.deepEqual(plugins.map(({ config }) => config), [1, 1]);
+    for (const { files } of plugins) assert.deepEqual(files, { "revoked.crl": "new", "gone.pem": "kept" });
+    assert.ok(needRestart.length > 0);
   });
 }
 

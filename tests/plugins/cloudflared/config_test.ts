@@ -19,7 +19,7 @@ Deno.test("every key is read", () => {
   const section = {
     command: "/opt/cloudflared",
     names: ["*", "DB.example.com."],
-    hostname: "{sni:raw}",
+    hostname: "{sni:raw}.tunnels.example.com",
     idleTimeout: 0,
     startupTimeout: "1m",
     ports: 7000,
@@ -29,7 +29,7 @@ Deno.test("every key is read", () => {
   assert.deepEqual(parse(section), {
     command: "/opt/cloudflared",
     names: ["*", "db.example.com"],
-    hostname: "{sni:raw}",
+    hostname: "{sni:raw}.tunnels.example.com",
     idleTimeoutMs: 0,
     startupTimeoutMs: 60_000,
     ports: { first: 7000, last: 7000 },
@@ -59,10 +59,38 @@ const wrong: readonly [key: string, value: unknown, message: RegExp][] = [
 
 for (const [key, value, message] of wrong) {
   Deno.test(`refused: ${key}: ${JSON.stringify(value)}`, () => {
-    const checked = checkValue(cloudflaredConfig, { names: ["*"], [key]: value });
+    const checked = checkValue(cloudflaredConfig, { names: ["*.example.com"], [key]: value });
     assert.ok(!checked.ok);
     assert.match(checked.issues.map((issue) => issue.message).join("; "), message);
     assert.ok(checked.issues.every(({ path }) => path[0] === key), JSON.stringify(checked.issues));
+  });
+}
+
+const token = { id: "planted-id", secret: "planted-secret" };
+const shown: readonly [names: string[], hostname: string, refused: boolean][] = [
+  [["*"], "cft-{sni}", true],
+  [["*.example.com", "*"], "{sni:raw}", true],
+  [["*.com"], "cft-{sni}", true],
+  [["*"], "{sni:raw}.com", true],
+  [["*"], "https://{sni}:8443", true],
+  [["*"], "{sni:raw}.tunnels.{sni}", true],
+  [["*"], "{sni:raw}.tunnels.example.com", false],
+  [["*"], "https://cft-{sni}.example.com:8443", false],
+  [["*"], "tunnel.example.com", false],
+  [["*"], "https://127.0.0.1:8443", false],
+  [["*.ratio1.link", "db.example.com"], "cft-{sni}", false],
+];
+
+for (const [names, hostname, refused] of shown) {
+  Deno.test(`names ${names} and hostname ${hostname} ${refused ? "would" : "don't"} give the token away`, () => {
+    const section = { names, hostname };
+    const checked = checkValue(cloudflaredConfig, { ...section, serviceToken: token });
+    assert.equal(checked.ok, !refused);
+    if (!checked.ok) {
+      assert.deepEqual(checked.issues.map(({ path }) => path), [["names", names.length - 1]]);
+      assert.doesNotMatch(JSON.stringify(checked.issues), /planted/);
+    }
+    assert.ok(checkValue(cloudflaredConfig, section).ok, "without a token there is nothing to give away");
   });
 }
 

@@ -24,7 +24,7 @@ export class Harness implements AsyncDisposable {
     this.standIn = standIn;
     this.section = {
       command: standIn.path,
-      names: ["*"],
+      names: ["*.example.com", "*.customer.example.com"],
       ports: freeRange(),
       restart: { backoff: "30ms", max: 3 },
       ...section,
@@ -38,7 +38,11 @@ export class Harness implements AsyncDisposable {
     section: Readonly<Record<string, unknown>> = {},
     tools: Partial<Tools> = {},
   ): Promise<Harness> {
-    return new Harness(await installStandIn(behaviour), section, { ...systemTools(), ...tools });
+    return new Harness(await installStandIn(behaviour), section, {
+      ...systemTools(),
+      random: () => 0, // ports are handed out from the first one on
+      ...tools,
+    });
   }
 
   /** Asks for a connection to `name`. */
@@ -113,13 +117,15 @@ export class Asked {
 
   /** Connects where it is to go, as the core does, and ends it by what came back. */
   async use(): Promise<string> {
-    const { port } = this.forward;
+    const { port, retryMs } = this.forward;
     let bytesOut = 0;
     let text = "";
     try {
-      const conn = await until(() => Deno.connect({ hostname: "127.0.0.1", port }).catch(() => undefined), {
-        what: "the program to listen",
-      });
+      const conn = await dial(port, retryMs);
+      if (conn === undefined) {
+        this.end("connect_failed", 0);
+        return "";
+      }
       try {
         await conn.write(new TextEncoder().encode("ping"));
         const buffer = new Uint8Array(100);
@@ -134,6 +140,19 @@ export class Asked {
     this.end(bytesOut > 0 ? "ok" : "no_answer", bytesOut);
     return text;
   }
+}
+
+/** Nothing when nobody listens, for as long as the core would try. */
+async function dial(port: number, retryMs = 0): Promise<Deno.TcpConn | undefined> {
+  for (const end = performance.now() + retryMs; performance.now() < end;) {
+    try {
+      return await Deno.connect({ hostname: "127.0.0.1", port });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+  return undefined;
 }
 
 /** The section of a config, checked. */

@@ -24,6 +24,9 @@ const cases: readonly [text: string, masked: string][] = [
     "open https://x/cdn-cgi/access/cli?aud=1&token=other&send=true",
     "open https://x/cdn-cgi/access/cli?aud=1&token=***&send=true",
   ],
+  ["the line was cut within s3cr3t/with+…", "the line was cut within ***…"],
+  [`${SECRET.repeat(3)}s3…`, "************…"],
+  ["the line was cut…", "the line was cut…"],
   ["nothing to hide: token file path, keyJar", "nothing to hide: token file path, keyJar"],
 ];
 

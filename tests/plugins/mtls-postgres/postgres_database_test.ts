@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { DatabaseDown } from "../../../plugins/mtls-postgres/access.ts";
+import { ACCESS_QUERY } from "../../../plugins/mtls-postgres/query.ts";
 import { SCHEMA } from "../../../plugins/mtls-postgres/schema.ts";
 import { type Postgres, startPostgres } from "../../support/postgres.ts";
 import { until } from "../../support/until.ts";
@@ -176,5 +177,56 @@ Deno.test({
     await asked;
     await assert.rejects(opened.database.decide(ALICE), DatabaseDown);
     await opened.database[Symbol.asyncDispose]();
+  },
+});
+
+/** Many of everything, and one host with far too many of everything. */
+const MANY = `
+  INSERT INTO users (user_id, org_id) SELECT 'user-' || i, 'acme' FROM generate_series(1, 20000) i;
+  INSERT INTO teams (team_id, org_id, user_ids)
+    SELECT 'team-' || i, 'acme', ARRAY['user-' || i] FROM generate_series(1, 20000) i;
+  INSERT INTO backend_hosts (connect_id, internal_ip_addr, org_id, user_ids, team_ids)
+    SELECT 'host-' || i, '10.0.0.5', 'acme', ARRAY['user-' || i], ARRAY['team-' || i]
+    FROM generate_series(1, 20000) i;
+  INSERT INTO backend_hosts (connect_id, internal_ip_addr, org_id, user_ids, team_ids)
+    SELECT 'crowded', '10.0.0.5', 'acme', array_agg('nobody-' || user_id), array_agg('team-' || n)
+    FROM (SELECT user_id, row_number() OVER () AS n FROM users) AS numbered;
+  ANALYZE;`;
+
+Deno.test({
+  name: "every table is read by its primary key, however the query is planned",
+  ignore,
+  async fn() {
+    const name = await makeDatabase(server, `${SCHEMA}${MANY}`);
+    for (const mode of ["force_custom_plan", "force_generic_plan"]) {
+      const plan = await sql(
+        server,
+        `SET plan_cache_mode = ${mode};
+        PREPARE access (text, text, text) AS ${ACCESS_QUERY.text};
+        EXPLAIN EXECUTE access ('acme', 'user-7', 'host-7')`,
+        name,
+      );
+      const text = plan.join("\n");
+      const scans = text.matchAll(/(?:Scan using|Bitmap Index Scan on|Seq Scan on) (\S+)/g);
+      const read = [...scans].map(([, name]) => name).toSorted();
+      assert.deepEqual(read, ["backend_hosts_pkey", "teams_pkey", "users_pkey"], text); // and each once
+    }
+  },
+});
+
+Deno.test({
+  name: "a host with 20,000 users and 20,000 teams is decided on in time, and holds up nobody else",
+  ignore,
+  async fn() {
+    await using opened = openDatabase(addressOf(server, await makeDatabase(server, `${SCHEMA}${MANY}`)), 0);
+    await opened.listening();
+    const ask = (user: string, connectId: string) => opened.database.decide({ org: "acme", user, connectId });
+    const [crowded, ...others] = await Promise.all([
+      ask("user-20000", "crowded"),
+      ...Array.from({ length: 50 }, (_, i) => ask(`user-${i + 1}`, `host-${i + 1}`)),
+    ]);
+    assert.deepEqual(crowded, { kind: "allowed", address: "10.0.0.5" });
+    assert.ok(others.every(({ kind }) => kind === "allowed"));
+    assert.deepEqual(await ask("user-5", "host-6"), { kind: "denied", reason: "not_listed" });
   },
 });

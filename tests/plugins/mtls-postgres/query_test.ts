@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { DatabaseDown } from "../../../plugins/mtls-postgres/access.ts";
 import { verdictOf } from "../../../plugins/mtls-postgres/query.ts";
+import { parseTarget } from "../../../plugins/mtls-postgres/target.ts";
 import { ACCESS_CHANNEL, SCHEMA } from "../../../plugins/mtls-postgres/schema.ts";
 
 for (
@@ -21,6 +22,12 @@ for (
 Deno.test("an address beside a denial is not passed on", () => {
   const verdict = verdictOf([{ verdict: "not_listed", address: "10.0.0.1" }]);
   assert.deepEqual(verdict, { kind: "denied", reason: "not_listed" });
+});
+
+Deno.test("an address longer than any is not passed on, and stays no address", () => {
+  const verdict = verdictOf([{ verdict: "allowed", address: `10.0.0.1${" ".repeat(1_000_000)}` }]);
+  assert.ok(verdict.kind === "allowed" && verdict.address.length < 100);
+  assert.equal(parseTarget(verdict.address, 22), undefined);
 });
 
 Deno.test("the schema's triggers notify on the channel that is listened to", () => {

@@ -6,7 +6,7 @@ Deno.test("a pass at every interval, and at once when asked", async () => {
   const clock = new FakeClock();
   const passes: number[] = [];
   await using rechecks = new Rechecks(
-    () => Promise.resolve(void passes.push(clock.monotonic())),
+    () => Promise.resolve(passes.push(clock.monotonic()) > 0),
     1000,
     clock,
   );
@@ -32,6 +32,7 @@ Deno.test("one pass at a time: what is asked for meanwhile comes after it", asyn
     assert.equal(++running, 1);
     await gate.promise;
     running--;
+    return true;
   };
   await using rechecks = new Rechecks(pass, 1000, clock);
   rechecks.request();
@@ -53,6 +54,7 @@ Deno.test("a pass that asks for another before it first waits is not joined by i
     async () => {
       if (++passes === 1) rechecks.request();
       await Promise.resolve();
+      return true;
     },
     1000,
     clock,
@@ -66,7 +68,7 @@ Deno.test("its end waits for the pass that is running, and leaves no timer", asy
   const clock = new FakeClock();
   const gate = Promise.withResolvers<void>();
   let isOver = false;
-  const rechecks = new Rechecks(() => gate.promise.then(() => void (isOver = true)), 1000, clock);
+  const rechecks = new Rechecks(() => gate.promise.then(() => isOver = true), 1000, clock);
   rechecks.request();
   const end = rechecks[Symbol.asyncDispose]();
   gate.resolve();
