@@ -22,6 +22,7 @@ export function renderStatus(status: GatewayStatus, now: number = Date.now()): s
     status.reloadError === undefined ? [] : [`The last reload was refused: ${plain(status.reloadError)}`],
     table(["LISTENER", "KIND"], status.listeners.map(({ address, kind }) => [address, kind])),
     table(["PLUGIN", "RUNS", "STATE", "READY", "RESTARTS", ""], status.plugins.map(pluginCells)),
+    ...status.plugins.flatMap(detailTables),
     refused.length === 0 ? [] : table(["REFUSED", "COUNT"], refused.map(([reason, n]) => [reason, `${n}`])),
   ];
   return sections.filter((lines) => lines.length > 0).map((lines) => lines.join("\n") + "\n").join("\n");
@@ -36,6 +37,43 @@ function pluginCells({ name, isolation, state, restarts, status }: PluginRow): s
     `${restarts}`,
     status.reason ?? "",
   ];
+}
+
+/** A list of plain records, as a plugin tells them: its processes, its certificates. */
+type Records = readonly Readonly<Record<string, unknown>>[];
+
+/** More than this is for `--json`. */
+const MAX_DETAIL_ROWS = 40;
+
+/** Every list of records that a plugin tells of itself, each as a table. */
+function detailTables({ name, status: { details = {} } }: PluginRow): string[][] {
+  return Object.entries(details).flatMap(([key, value]) => {
+    if (!isRecords(value) || value.length === 0) return [];
+    const columns = [...new Set(value.flatMap(Object.keys))];
+    const shown = value.slice(0, MAX_DETAIL_ROWS);
+    const rows = shown.map((record) => columns.map((column) => detailCell(column, record[column])));
+    const rest = value.length - shown.length;
+    return [[
+      `${plain(name)}: ${headOf(key).toLowerCase()}`,
+      ...table(columns.map(headOf), rows),
+      ...(rest > 0 ? [`and ${rest} more`] : []),
+    ]];
+  });
+}
+
+function isRecords(value: unknown): value is Records {
+  return Array.isArray(value) && value.every((one) => typeof one === "object" && one !== null);
+}
+
+/** `serverName` becomes `SERVER NAME`, and `ageSeconds`, which is shown as a duration, `AGE`. */
+function headOf(key: string): string {
+  return key.replace(/Seconds$/, "").replaceAll(/(?<=[a-z\d])(?=[A-Z])/g, " ").toUpperCase();
+}
+
+function detailCell(column: string, value: unknown): string {
+  if (value === undefined || value === null) return "";
+  if (typeof value === "number" && column.endsWith("Seconds")) return formatDuration(value * 1000);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 /** Columns as wide as their longest cell, two spaces apart. */

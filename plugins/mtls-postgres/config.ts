@@ -1,5 +1,6 @@
 import { duration, hostPort, namePattern, z } from "../../core/plugin/mod.ts";
 import { formatHostPort, parseAddress, parseHostPort } from "../../core/net/address.ts";
+import { isTrustDomain } from "./spiffe.ts";
 
 /** The plugin's section of the config, checked. Plain data. */
 export interface MtlsConfig {
@@ -80,8 +81,7 @@ const exactName = namePattern().refine(
 const databaseTls = z.strictObject({ ca: file.optional() });
 const targetTls = databaseTls.extend({ serverName: exactName.optional() });
 
-/** SPIFFE-ID §2.1. */
-const trustDomain = z.string().regex(/^[a-z0-9._-]{1,255}$/, {
+const trustDomain = z.string().refine(isTrustDomain, {
   error:
     'Expected a SPIFFE trust domain such as "example.com": lower-case letters, digits, dots, "-" and "_"',
 });

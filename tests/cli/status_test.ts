@@ -47,6 +47,33 @@ unknown_name     3
   );
 });
 
+Deno.test("renderStatus() shows what a plugin lists of itself", () => {
+  const processes = Array.from({ length: 42 }, (_, i) => ({
+    serverName: `db-${i}.example.com`,
+    references: i,
+    ageSeconds: 3_700,
+    ...(i === 0 && { lastFailure: "exited: \u001b[2J" }),
+  }));
+  const plugin = {
+    name: "cloudflared",
+    isolation: "worker",
+    module: "./m.ts",
+    permissions: {},
+    state: "up",
+    restarts: 0,
+    status: { ready: true, details: { processes, none: [], tunnels: 42, words: ["not", "records"] } },
+  } as const;
+  const lines = renderStatus({ ...STATUS, plugins: [plugin] }, DAY_LATER).split("\n");
+  const at = lines.indexOf("cloudflared: processes");
+  assert.deepEqual(lines.slice(at, at + 3), [
+    "cloudflared: processes",
+    "SERVER NAME        REFERENCES  AGE    LAST FAILURE",
+    "db-0.example.com   0           1h 1m  exited: \ufffd[2J",
+  ]);
+  assert.deepEqual(lines.slice(at + 41, at + 43), ["db-39.example.com  39          1h 1m", "and 2 more"]);
+  assert.ok(!lines.some((line) => /none|words/.test(line)));
+});
+
 Deno.test("renderStatus() says when the gateway drains and when a reload was refused", () => {
   const text = renderStatus(
     { ...STATUS, draining: true, threads: 2, reloadError: "postern.yaml:3:1: no" },

@@ -3,17 +3,10 @@ import { checkValue } from "../../core/config/issues.ts";
 import { importDefinition } from "../../core/plugin/running.ts";
 import { granted } from "../support/permissions.ts";
 import { temporaryFolder } from "../support/processes.ts";
+import { blocks } from "./blocks.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const PAGE = new URL("docs/writing-a-plugin.md", ROOT);
-
-/** The code blocks of a page in one language, without their fences. */
-function blocks(page: string, language: string): string[] {
-  return Array.from(
-    page.matchAll(new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\`$`, "gm")),
-    ([, code = ""]) => code,
-  );
-}
 
 /** A file of the page: its first line is a comment with its path. What it imports of this repository is found there. */
 function fileOf(code: string): { readonly path: string; readonly code: string } {

@@ -25,6 +25,8 @@ const SECRETS = {
   password: "planted-database-password-3d4c",
   id: "planted-service-token-id-5b6a.access",
   secret: "planted-service-token-secret-7980",
+  /** After a reload. */
+  next: "planted-next-token-secret-a1b2",
 } as const;
 
 let server: Postgres;
@@ -94,7 +96,8 @@ Deno.test({
     const key = await writePem(folder, "server-key", own.key);
     const ca = await writePem(folder, "clients", clients.certificate);
     const says = [
-      ...Object.values(SECRETS).slice(2),
+      SECRETS.id,
+      SECRETS.secret,
       `ERR failed, header Cf-Access-Client-Secret: ${SECRETS.secret}`,
       `DBG https://x.example.com/?id=${encodeURIComponent(SECRETS.id)}&secret=${SECRETS.secret}`,
     ];
@@ -197,9 +200,9 @@ plugins:
 
       // A token that is another now, and a database that no longer takes the password.
       await gateway.reload({
-        yaml: yaml({ serviceToken: `{ id: "${SECRETS.id}", secret: "${SECRETS.secret}2" }` }),
+        yaml: yaml({ serviceToken: `{ id: "${SECRETS.id}", secret: "${SECRETS.next}" }` }),
       });
-      standIn.behave({ say: says, exit: 1 });
+      standIn.behave({ say: [SECRETS.id, `secret: ${SECRETS.next}`], exit: 1 });
       search.assertClean("an answer", await tunnel());
       await sql(server, `ALTER ROLE ${server.passwordUser} PASSWORD 'another'`);
       await sql(
@@ -207,10 +210,11 @@ plugins:
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '${server.passwordUser}'`,
       );
       await gateway.logged("database_down");
-      await until(async () => (await fetch(`${gateway.adminUrl}/readyz`)).status === 503, {
-        what: "it to be down",
-      });
-      search.assertClean("/readyz", await (await fetch(`${gateway.adminUrl}/readyz`)).text());
+      await until(async () => {
+        const response = await fetch(`${gateway.adminUrl}/readyz`);
+        search.assertClean("/readyz", await response.text());
+        return response.status === 503;
+      }, { what: "it to be down" });
       await command("status", "--admin", gateway.adminUrl, "--token", SECRETS.token);
     } finally {
       await gateway[Symbol.asyncDispose]();
