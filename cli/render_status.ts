@@ -31,7 +31,7 @@ export function renderStatus(status: GatewayStatus, now: number = Date.now()): s
 function pluginCells({ name, isolation, state, restarts, status }: PluginRow): string[] {
   return [
     name,
-    isolation === "worker" ? "isolated" : "inline",
+    isolation,
     state,
     status.ready ? "yes" : "no",
     `${restarts}`,

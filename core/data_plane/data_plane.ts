@@ -207,6 +207,7 @@ export class DataPlane {
   async close(): Promise<void> {
     const accepting = [...this.#sockets.values()];
     this.stopAccepting();
+    this.router.release();
     await Promise.all(accepting); // what was just being accepted is among the connections then
     for (const connection of this.#connections.values()) connection.end("drained");
     await this.whenEmpty();

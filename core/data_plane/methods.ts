@@ -45,6 +45,9 @@ export interface PlaneMethods extends Methods {
   ): Promise<ProofFault | undefined>;
   /** Resolves to the port as bound. */
   listen(listener: PlaneListener): number;
+  /** Nobody is let in or turned away by a plugin until `releaseDecisions`; who comes meanwhile waits. */
+  holdDecisions(): void;
+  releaseDecisions(): void;
   report(): Promise<PlaneReport>;
   rows(limit: number): ConnectionRow[];
   closeConnection(id: string): boolean;

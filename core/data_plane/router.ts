@@ -20,6 +20,7 @@ export class Router {
   #plugins: readonly PluginHandle[] = [];
   /** One queue of deadlines for each length of time that a plugin asks for. */
   readonly #deadlines = new Map<number, Deadlines<Waiting>>();
+  #held: PromiseWithResolvers<void> | undefined;
 
   get plugins(): readonly PluginHandle[] {
     return this.#plugins;
@@ -30,6 +31,17 @@ export class Router {
     this.#plugins = plugins;
   }
 
+  /** From now on nobody is asked: what comes waits for {@link release}. Harmless when repeated. */
+  hold(): void {
+    this.#held ??= Promise.withResolvers();
+  }
+
+  /** Harmless when nothing is held. */
+  release(): void {
+    this.#held?.resolve();
+    this.#held = undefined;
+  }
+
   /**
    * The first plugin that takes the connection decides. `undefined`: none does.
    *
@@ -37,9 +49,10 @@ export class Router {
    * whoever comes behind it may want less from the client.
    */
   async route(connection: ConnectionInfo, scope: RouteScope): Promise<Routed | undefined> {
+    if (this.#held) await this.#held.promise;
     for (const plugin of this.#plugins) {
       if (!plugin.mayTake(connection)) continue;
-      const decision = await this.ask(plugin, connection, scope);
+      const decision = await this.#ask(plugin, connection, scope);
       if (decision !== undefined) return { plugin, decision };
     }
     return undefined;
@@ -51,6 +64,15 @@ export class Router {
    * @throws {PluginFault} It failed, answered nonsense, or took longer than it may.
    */
   async ask(
+    plugin: PluginHandle,
+    connection: ConnectionInfo,
+    scope: RouteScope,
+  ): Promise<Decision | undefined> {
+    if (this.#held) await this.#held.promise;
+    return await this.#ask(plugin, connection, scope);
+  }
+
+  async #ask(
     plugin: PluginHandle,
     connection: ConnectionInfo,
     scope: RouteScope,

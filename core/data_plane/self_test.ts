@@ -101,7 +101,9 @@ class Rehearsal implements AsyncDisposable {
     const record = await before(endsAt, () => this.#decided(client.port));
     this.#records.clear();
     if (record === undefined) return unproven(stranger, "was neither let in nor refused in time");
-    if (gotIn(record)) return { kind: "open", reason: `${describe(stranger)} was let in` };
+    if (gotIn(record)) {
+      return { kind: "open", reason: `${describe(stranger)} was let in by plugin "${record.plugin?.name}"` };
+    }
     const { result = "", id, plugin } = record;
     if (plugin !== undefined && plugin.name !== this.#plugin) {
       return unproven(stranger, `was refused by plugin "${plugin.name}", which is asked before it`);

@@ -39,6 +39,8 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
     configure: (settings) => started().configure(settings),
     proveMutualTls: (plugin, names, rogue) => proveMutualTls(started(), plugin, names, rogue),
     listen: (listener) => started().listen(listener),
+    holdDecisions: () => started().router.hold(),
+    releaseDecisions: () => started().router.release(),
     async report() {
       const told = [...inline].map(async ([name, running]): Promise<[string, PluginReport]> => {
         return [name, await running.report()];

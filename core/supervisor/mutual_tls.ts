@@ -37,6 +37,11 @@ export class MutualTlsProof {
     this.#proved = proved;
   }
 
+  /** Whether there is anything to prove for these plugins. */
+  static concerns(plugins: readonly CheckedPlugin[]): boolean {
+    return plugins.some(({ traits }) => (traits.mutualTls ?? []).length > 0);
+  }
+
   /**
    * Asks one data plane for the proof, for every plugin that names what is to be proved.
    *
@@ -77,8 +82,7 @@ export class MutualTlsProof {
 
 function unproven(plugin: string, { kind, name, reason }: ProofFault): GatewayError {
   const message = kind === "open"
-    ? `Plugin "${plugin}" must let nobody in at "${name}" without a good client certificate, but ${reason}; ` +
-      "nobody is served until that is put right"
+    ? `Plugin "${plugin}" must let nobody in at "${name}" without a good client certificate, but ${reason}`
     : `Plugin "${plugin}" must let nobody in at "${name}" without a good client certificate, ` +
       `and that cannot be proved: ${reason}`;
   return new GatewayError("mutual-tls-unproven", message);

@@ -5,7 +5,7 @@ import { messageOf } from "../errors.ts";
 import type { Rpc } from "../rpc.ts";
 import { type CertificateMaterial, loadCertificates } from "../tls/certificates.ts";
 import type { ManagedWorker } from "./managed_worker.ts";
-import type { MutualTlsProof } from "./mutual_tls.ts";
+import { MutualTlsProof } from "./mutual_tls.ts";
 import { forPlane } from "./plugins.ts";
 import { planReload } from "./reload.ts";
 import type { GatewayState, PluginUnit, Prepared } from "./state.ts";
@@ -83,6 +83,18 @@ export class Reloading {
    * back would go on with what was refused: it is started anew, and lets nobody in until then.
    */
   async #swap(next: Swapped): Promise<void> {
+    if (!MutualTlsProof.concerns(next.prepared.plugins)) return await this.#swapOrUndo(next);
+    // Nobody may get in by a config that has yet to prove that it lets in nobody else.
+    const planes = this.#state.planes.flatMap(({ rpc }) => rpc ?? []);
+    await Promise.allSettled(planes.map((plane) => plane.call("holdDecisions")));
+    try {
+      await this.#swapOrUndo(next);
+    } finally {
+      for (const plane of planes) plane.notify("releaseDecisions");
+    }
+  }
+
+  async #swapOrUndo(next: Swapped): Promise<void> {
     const { prepared, certificates, log } = this.#state;
     const [objection] = await this.#use(next);
     const fault = objection ? objection.reason : await this.#unproven();

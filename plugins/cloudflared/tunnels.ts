@@ -11,6 +11,12 @@ import { Tunnel, type TunnelHost, type TunnelSettings } from "./tunnel.ts";
 /** So many host names that failed are remembered: with `names: ["*"]`, strangers make them up. */
 const MAX_RESTING = 1000;
 
+/**
+ * How long the gateway is not ready after the program could not be started, in milliseconds. Not for ever: behind a
+ * balancer that goes by this no client would come any more to find out that the program is back.
+ */
+const UNSTARTABLE_MS = 30_000;
+
 /** All tunnels by host name, and what they share: ports, counters, the word to stop. */
 export class Tunnels implements TunnelHost, AsyncDisposable {
   readonly tools: Tools;
@@ -29,6 +35,8 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
   #launch: Launch;
   #disposed = false;
   #programFailure: Failure | undefined;
+  /** When that is to be forgotten, on the clock of the tools. */
+  #forgetAt = Infinity;
 
   constructor(config: CloudflaredConfig, log: Log, tools: Tools) {
     this.tools = tools;
@@ -41,7 +49,7 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
 
   /** Why the program could not be started when it last was, or would be now, for any tunnel at all. */
   get programFailure(): Failure | undefined {
-    return this.#programFailure;
+    return this.tools.now() < this.#forgetAt ? this.#programFailure : undefined;
   }
 
   get settings(): TunnelSettings {
@@ -115,6 +123,7 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
 
   unstartable(failure: Failure): void {
     this.#programFailure = failure;
+    this.#forgetAt = this.tools.now() + UNSTARTABLE_MS;
   }
 
   began(session: Session): void {
@@ -160,6 +169,7 @@ export class Tunnels implements TunnelHost, AsyncDisposable {
   #lookForProgram(): void {
     const { command } = this.#launch;
     this.#programFailure = this.tools.mayRun(command) ? undefined : notGranted(command);
+    this.#forgetAt = Infinity; // what is not granted now is not before a restart
     if (this.#programFailure === undefined) return;
     const { reason } = this.#programFailure;
     this.log.error("cloudflared_failed", { cause: reason, reason: describeFailure(this.#programFailure) });

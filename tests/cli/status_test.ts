@@ -36,9 +36,9 @@ LISTENER        KIND
 127.0.0.1:8443  stream
 0.0.0.0:80      http
 
-PLUGIN         RUNS      STATE  READY  RESTARTS
-static         inline    up     yes    1
-mtls-postgres  isolated  up     no     12        database not reachable
+PLUGIN         RUNS    STATE  READY  RESTARTS
+static         inline  up     yes    1
+mtls-postgres  worker  up     no     12        database not reachable
 
 REFUSED          COUNT
 preface_timeout  40

@@ -8,6 +8,7 @@ import { writeAll } from "../../core/byte_stream.ts";
 import type { GatewayError } from "../../core/errors.ts";
 import { certificateFiles } from "../e2e/certificate_files.ts";
 import { createAuthority, type MadeCertificate } from "../support/certificates.ts";
+import { startEcho } from "../support/echo.ts";
 import { TestGateway, type TestGatewayOptions } from "../support/gateway.ts";
 import { writePem } from "../support/openssl.ts";
 import { granted } from "../support/permissions.ts";
@@ -105,7 +106,7 @@ for (const isolation of ["worker", "inline"] as const) {
         assert.equal(
           error.message,
           `Plugin "strict" must let nobody in at "${NAME}" without a good client certificate, ` +
-            "but a client without a certificate (TLSv1.3) was let in; nobody is served until that is put right",
+            'but a client without a certificate (TLSv1.3) was let in by plugin "strict"',
         );
       },
     });
@@ -203,5 +204,40 @@ Deno.test({
     assert.equal(order.filter((event) => event === "mutual_tls_proved").length, 2);
     assert.ok(order.lastIndexOf("mutual_tls_proved") < order.indexOf("worker_restarted"));
     assert.match(await visit(gateway.port()), REFUSED);
+  },
+});
+
+Deno.test({
+  name: "mTLS proves itself: nobody gets in by a reload that is refused, not even while it is tried",
+  ignore,
+  async fn() {
+    await using files = await setting("*.connect.example.com");
+    await using backend = startEcho();
+    const { yaml, declarations = {} } = files.options();
+    const withRoutes = (routes: string) => ({
+      yaml: yaml.replace("plugins: {", `plugins: { static: { routes: [${routes}] },`),
+      declarations,
+    });
+    await using gateway = await TestGateway.start(withRoutes(""));
+    let isOver = false;
+    const heard: string[] = [];
+    const strangers = Array.from({ length: 4 }, async () => {
+      while (!isOver) heard.push(await visit(gateway.port()));
+    });
+    try {
+      const open = `{ sni: "*.connect.example.com", terminate: true, to: "${backend.target}" }`;
+      for (let i = 0; i < 3; i++) {
+        await assert.rejects(gateway.reload(withRoutes(open)), {
+          code: "mutual-tls-unproven",
+          message: /"static"$/,
+        });
+      }
+    } finally {
+      isOver = true;
+      await Promise.all(strangers);
+    }
+    assert.ok(heard.length > 0);
+    for (const one of heard) assert.match(one, REFUSED);
+    assert.equal(backend.accepted, 3, "the gateway's own clients, one a reload, and nobody else");
   },
 });

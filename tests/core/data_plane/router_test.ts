@@ -208,3 +208,24 @@ Deno.test("replacing the plugins changes whom the next connection meets, not the
   assert.equal(await router.route(CONNECTION, scope()), undefined);
   router.close();
 });
+
+Deno.test("while decisions are held nobody is asked; then those who waited are decided about by the plugins of then", async () => {
+  const { router, asked } = routerOf([() => FORWARD]);
+  router.hold();
+  router.hold();
+  const first = router.route(CONNECTION, scope());
+  const [old] = router.plugins;
+  assert.ok(old);
+  const again = router.ask(old, CONNECTION, scope());
+  await Promise.resolve();
+  assert.deepEqual(asked, []);
+  const { router: other, asked: askedOfOther } = routerOf([() => FORWARD]);
+  router.replace(other.plugins);
+  router.release();
+  assert.equal((await first)?.plugin, other.plugins[0]);
+  assert.deepEqual(await again, FORWARD);
+  assert.deepEqual([asked, askedOfOther], [["p0"], ["p0"]]);
+  router.release();
+  router.close();
+  other.close();
+});

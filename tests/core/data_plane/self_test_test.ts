@@ -78,12 +78,12 @@ for (
     {
       name: "one that asks nobody for a certificate",
       answer: (): Terminate => ({ kind: "terminate" }),
-      reason: /^a client without a certificate \(TLSv1\.3\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.3\) was let in by plugin "plugin-0"$/,
     },
     {
       name: "one that asks nobody and has decided already",
       answer: (): Terminate => ({ kind: "terminate", then: { kind: "reject", reason: "forbidden" } }),
-      reason: /^a client without a certificate \(TLSv1\.3\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.3\) was let in by plugin "plugin-0"$/,
     },
     {
       name: "one that only asks for a certificate",
@@ -94,34 +94,34 @@ for (
           clientCertificate: { ...clientCertificate, mode: "request" },
         } as Decision;
       },
-      reason: /^a client without a certificate \(TLSv1\.3\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.3\) was let in by plugin "plugin-0"$/,
     },
     {
       name: "one that passes TLS on",
       answer: (_: ConnectionInfo, _ca: string, to: string): Decision => ({ kind: "forward", to }),
-      reason: /^a client without a certificate \(TLSv1\.3\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.3\) was let in by plugin "plugin-0"$/,
     },
     {
       name: "one that passes TLS on to nobody",
       answer: (): Decision => ({ kind: "forward", to: "127.0.0.1:1" }),
-      reason: /^a client without a certificate \(TLSv1\.3\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.3\) was let in by plugin "plugin-0"$/,
     },
     {
       name: "one that takes the stream itself",
       answer: (): Decision => ({ kind: "handle" }),
-      reason: /^a client without a certificate \(TLSv1\.3\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.3\) was let in by plugin "plugin-0"$/,
     },
     {
       name: "one that requires a certificate, but not behind PostgreSQL's SSLRequest",
       answer: async ({ protocol }: ConnectionInfo, ca: string) =>
         protocol === "postgres" ? { kind: "terminate" } as const : await policy({}, ca),
-      reason: /^a client without a certificate \(TLSv1\.3, PostgreSQL\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.3, PostgreSQL\) was let in by plugin "plugin-0"$/,
     },
     {
       name: "one that requires a certificate of TLS 1.3 only",
       answer: async ({ tls }: ConnectionInfo, ca: string) =>
         tls?.versions.includes(0x0304) ? await policy({}, ca) : { kind: "terminate" } as const,
-      reason: /^a client without a certificate \(TLSv1\.2\) was let in$/,
+      reason: /^a client without a certificate \(TLSv1\.2\) was let in by plugin "plugin-0"$/,
     },
   ]
 ) {
@@ -150,7 +150,7 @@ Deno.test("proveMutualTls() finds a policy open that trusts the CA of the test, 
   assert.deepEqual(await proveMutualTls(gateway.plane, PLUGIN, [NAME], rogue), {
     kind: "open",
     name: NAME,
-    reason: "a client with the certificate of an unknown CA (TLSv1.3) was let in",
+    reason: 'a client with the certificate of an unknown CA (TLSv1.3) was let in by plugin "plugin-0"',
   });
 });
 

@@ -110,6 +110,22 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "a program that could not be started keeps the gateway unready for a while, and not until a client comes",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    let later = 0;
+    const now = () => performance.now() + later;
+    await using harness = await Harness.start({}, { command: `${folder.path}/cloudflared` }, { now });
+    await harness.ask();
+    assert.equal(harness.plugin.status().ready, false);
+    later = 30_001;
+    assert.equal(harness.plugin.status().ready, true);
+  },
+});
+
+Deno.test({
   name: "a program that is gone, or that may not be run, is named; the plugin is not ready until it is there",
   ignore,
   async fn() {
