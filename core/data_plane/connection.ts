@@ -138,7 +138,7 @@ export class Connection implements RouteScope, Watched {
       // Who has said what it wants in plain text may end its side (half-close), and still wait for the answer.
       const hasLeft = how === "failed" || client.layer === "tls";
       if (!hasLeft || this.#waiting?.stream !== stream || this.record.result !== undefined) return;
-      this.#countRefusal("client_closed", this.record.peer.address, "left before the plugin had decided");
+      this.#countRefusal("client_closed", this.record.sourceAddress, "left before the plugin had decided");
       this.end("client_closed");
     });
     this.#waiting = { ...client, stream };
@@ -194,12 +194,12 @@ export class Connection implements RouteScope, Watched {
   }
 
   async #refuse({ client, reason, detail }: Refusal): Promise<void> {
-    const { info, peer } = this.record;
+    const { info, sourceAddress } = this.record;
     this.queues.setup.delete(this); // from here on the goodbye has its own time
     // Of services that are down each is named, whoever asks for them.
     const unreachable = reason === "connect_failed" || reason === "connect_timeout";
     const subject = unreachable ? this.record.target : info?.tls?.serverName;
-    this.#countRefusal(reason, subject ?? peer.address, detail);
+    this.#countRefusal(reason, subject ?? sourceAddress, detail);
     if (client.unanswered) await keepWaiting(this);
     else if (reason !== "client_closed") await this.#dismiss(client, reason);
   }
@@ -238,7 +238,8 @@ export class Connection implements RouteScope, Watched {
     const { record } = this;
     if (record.result !== undefined) return;
     if (error instanceof TlsFault) {
-      this.#countRefusal(`tls_${error.code}`, record.peer.address, messageOf(error));
+      record.detail = messageOf(error);
+      this.#countRefusal(`tls_${error.code}`, record.sourceAddress, record.detail);
       const layer = record.info?.protocol === "postgres" ? "postgres" : "other";
       if (error.plaintext) {
         await this.#dismiss({ stream: error.plaintext, layer, withinTls: true }, "bad_certificate");
@@ -254,10 +255,17 @@ export class Connection implements RouteScope, Watched {
 
   #tellEnd(): void {
     const { metrics, log } = this.plane;
-    const { id, listener, plugin, state, sent, received, age: ms, result = "ok" } = this.record;
+    const { id, listener, plugin, state, sent, received, age: ms, result = "ok", detail } = this.record;
     metrics.connectionClosed(listener.address, plugin?.name, result, sent.bytes, received.bytes);
     if (!plugin) return;
-    this.tell("closed", { connection: id, bytesIn: sent.bytes, bytesOut: received.bytes, ms, result });
+    this.tell("closed", {
+      connection: id,
+      bytesIn: sent.bytes,
+      bytesOut: received.bytes,
+      ms,
+      result,
+      ...(detail !== undefined && { detail }),
+    });
     if (state === "refused" || !log.enabled("info")) return;
     const counts = { bytesIn: sent.bytes, bytesOut: received.bytes, ms: Math.round(ms), result };
     log.info("connection_closed", this.record.fields(counts));

@@ -35,11 +35,18 @@ export class ConnectionRecord {
   target: string | undefined;
   /** What ended it; absent while it is open. */
   result: string | undefined;
+  /** What is known beyond that of a TLS handshake that failed. */
+  detail: string | undefined;
 
   constructor(id: string, listener: Listener, peer: Endpoint) {
     this.id = id;
     this.listener = listener;
     this.peer = peer;
+  }
+
+  /** The public client's address, as far as it is known. */
+  get sourceAddress(): string {
+    return (this.info?.source ?? this.peer).address;
   }
 
   /** Milliseconds since it was accepted. */

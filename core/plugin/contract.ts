@@ -151,6 +151,8 @@ export interface ClosedEvent {
    * word that the plugin ended it with.
    */
   readonly result: string;
+  /** What is known beyond that of a TLS handshake that failed, for the log. */
+  readonly detail?: string;
 }
 
 /** A plugin's own view of itself, for `status`, `/readyz` and `/api/v1/plugins`. */

@@ -17,25 +17,32 @@ export type Judgement =
   | { readonly kind: "none" };
 
 /**
+ * As `#verified`, for all sets of CAs: sessions outlive a change of them, and while a CA is rotated clients that come
+ * back must not be taken for strangers.
+ */
+const verifiedAnywhere = new Lru<number>(MAX_REMEMBERED);
+
+/**
  * Decides whose client certificate is believed, for one set of CAs.
  *
  * `node:tls` on this runtime cannot be taken at its word alone. It verifies a chain in a full handshake only, and
  * issues session tickets without being asked: a client whose chain was refused comes back with its ticket, and is
  * called `authorized`, with that very chain. Tickets are also shared by all servers of a process, whatever their
- * CAs. So a resumed session counts only when a full handshake under these CAs has shown this very chain to be good,
- * and only until the first of its certificates expires.
+ * CAs. So a resumed session counts only when a full handshake has shown this very chain to be good, under these CAs
+ * or under others while it leads to one of these as well, and only until the first of its certificates expires.
  */
 export class ClientCertificates {
   /** SHA-256 of a verified chain → milliseconds since 1970 at which it stops to be good. */
   readonly #verified = new Lru<number>(MAX_REMEMBERED);
-  readonly #anchors: ReadonlySet<string>;
+  /** By their DER in hex. */
+  readonly #anchors: ReadonlyMap<string, X509Certificate>;
 
   /**
    * @param ca The trusted CAs, PEM.
    * @throws {GatewayError} `certificate-invalid`: nothing there to trust, not X.509 v3, or a circle.
    */
   constructor(ca: string) {
-    this.#anchors = new Set(readAnchors(ca));
+    this.#anchors = new Map(readAnchors(ca).map((anchor) => [anchor.raw.toHex(), anchor]));
   }
 
   /**
@@ -65,15 +72,23 @@ export class ClientCertificates {
       : this.#chainOf(socket.getPeerCertificate(true));
     const chain = certificates.map(({ raw }) => new Uint8Array(raw));
     const fingerprint = fingerprintOf(chain);
-    if (!socket.isSessionReused()) this.#verified.set(fingerprint, expiryOf(certificates));
-    else if (!this.#isVerified(fingerprint)) {
+    if (!socket.isSessionReused()) {
+      const until = expiryOf(certificates);
+      this.#verified.set(fingerprint, until);
+      verifiedAnywhere.set(fingerprint, until);
+    } else if (!this.#isVerified(fingerprint, chain)) {
       return refused("comes from a session that was not verified here");
     }
     return { kind: "verified", chain };
   }
 
-  #isVerified(fingerprint: string): boolean {
-    return (this.#verified.get(fingerprint) ?? 0) > Date.now();
+  #isVerified(fingerprint: string, chain: readonly Uint8Array[]): boolean {
+    const now = Date.now();
+    if ((this.#verified.get(fingerprint) ?? 0) > now) return true;
+    const until = verifiedAnywhere.get(fingerprint) ?? 0;
+    if (until <= now || !leadsTo([...this.#anchors.values()], chain)) return false;
+    this.#verified.set(fingerprint, until);
+    return true;
   }
 
   /**
@@ -110,9 +125,28 @@ function refused(what: string, alert: number = ALERT.badCertificate): Judgement 
   return { kind: "refused", reason: `The client certificate ${what}`, alert };
 }
 
+/**
+ * Whether a chain that was verified before leads to one of these CAs, by its signatures: names alone say nothing when
+ * a CA was replaced by one of the same name.
+ */
+function leadsTo(anchors: readonly X509Certificate[], chain: readonly Uint8Array[]): boolean {
+  const [leaf, ...others] = chain.map((der) => new X509Certificate(der as Uint8Array<ArrayBuffer>));
+  let current = leaf;
+  for (let steps = 0; current !== undefined && steps <= others.length; steps++) {
+    const issued = current;
+    if (anchors.some((anchor) => isIssuedBy(issued, anchor))) return true;
+    current = others.find((other) => other !== issued && other.ca && isIssuedBy(issued, other));
+  }
+  return false;
+}
+
+function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  return certificate.issuer === issuer.subject && certificate.verify(issuer.publicKey);
+}
+
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-function readAnchors(ca: string): string[] {
+function readAnchors(ca: string): X509Certificate[] {
   const anchors = (ca.match(CERTIFICATE) ?? []).map(parseAnchor);
   if (anchors.length === 0) throw invalid("No CA certificate to verify clients against");
   // A client that shows a trusted version 1 certificate as its own would be believed without having its key.
@@ -125,7 +159,7 @@ function readAnchors(ca: string): string[] {
       "The CAs for client certificates issued each other: the root itself must be among them, and first",
     );
   }
-  return anchors.map(({ raw }) => raw.toHex());
+  return anchors;
 }
 
 function leadsInCircles(start: X509Certificate, among: readonly X509Certificate[]): boolean {

@@ -8,7 +8,7 @@ import type { Tools } from "./tools.ts";
 
 /** What the health of all tunnels shares. */
 export interface HealthHost {
-  readonly tools: Pick<Tools, "now">;
+  readonly tools: Tools;
   readonly log: Log;
   readonly counters: Counters;
   readonly settings: { readonly restart: RestartConfig };
@@ -31,8 +31,6 @@ const DROPPED: ReadonlySet<string> = new Set([
 /**
  * Judges one tunnel by how its connections end, by what its program says, and by how that ends; and keeps connections
  * away from one that fails.
- *
- * "Opens" is what the breaker does, here as there: nobody is let through for a while.
  */
 export class Health {
   readonly #hostname: string;
@@ -128,7 +126,7 @@ export class Health {
   /**
    * The program says that it could not bring a connection to where it belongs.
    *
-   * @param isReady Whether connections go to it; else it is told of the one that showed that it listens.
+   * @param isReady Whether connections go to it yet; before that, it speaks of one that only tried whether it listens.
    * @returns Whether that opens the breaker.
    */
   complained(failure: Failure, isReady: boolean): boolean {
@@ -145,7 +143,7 @@ export class Health {
   }
 
   /** The program says that it will bring no connection anywhere: opens the breaker. */
-  gaveOut(failure: Failure): void {
+  fatal(failure: Failure): void {
     this.#host.counters.failed(failure.reason);
     this.#trip(failure);
   }
@@ -161,7 +159,11 @@ export class Health {
     return this.#failed(failure, failure.reason === "no_free_port" ? 0 : this.#holdOffStarts());
   }
 
-  /** The process has ended by itself. @returns Whether it ran long enough for its end to have nothing to do with its start. */
+  /**
+   * The process has ended by itself: what it said, and what it dropped, ends with it.
+   *
+   * @returns Whether it ran for so long that its end has nothing to do with how it was started.
+   */
   exited(ranMs: number): boolean {
     this.#complaints = this.#drops = 0;
     const wasStable = ranMs >= STABLE_MS;
@@ -169,8 +171,8 @@ export class Health {
     return wasStable;
   }
 
-  /** The process that has ended was needed by nobody. */
-  leftDown(failure: Failure, wasStable: boolean): void {
+  /** The process that has ended by itself was needed by nobody, so it is not restarted. */
+  endedUnneeded(failure: Failure, wasStable: boolean): void {
     // Whoever comes next would start it once more, as fast as it ends.
     this.#failed(failure, wasStable || this.#hasWorked ? 0 : this.#holdOffStarts());
   }

@@ -10,8 +10,8 @@ export interface LauncherHost {
   readonly log: Log;
   readonly counters: Counters;
   readonly settings: { readonly startupTimeoutMs: number };
-  /** Whether the program was seen to listen without a word. */
-  readonly isSilent: boolean;
+  /** Whether the program was last seen to listen without a word. */
+  isSilent: boolean;
   /** Waits for a port if one is about to be free. */
   takePort(hostname: string): Promise<number | undefined>;
   /** @param hostname Whose connections may still be on their way to it: nobody else gets it until they are not. */
@@ -97,7 +97,10 @@ export class Launcher {
         return session;
       }
       const failure = await session.started;
-      if (failure === undefined) return undefined;
+      if (failure === undefined) {
+        this.#host.isSilent = session.wasSilent;
+        return undefined;
+      }
       if (session === this.#session) this.#session = undefined;
       if (failure.reason !== "port_taken") return failure;
       this.#host.setPortAside(port);
@@ -123,10 +126,10 @@ export class Launcher {
   }
 
   #ended(session: Session, failure: Failure): void {
-    const { hostname, isInUse, onEnded } = this.#options;
-    this.#host.giveBackPort(session.port, isInUse(session) ? hostname : undefined);
+    const options = this.#options;
+    this.#host.giveBackPort(session.port, options.isInUse(session) ? options.hostname : undefined);
     if (!session.wasReady || session !== this.#session) return;
     this.#session = undefined;
-    onEnded(session, failure);
+    options.onEnded(session, failure);
   }
 }

@@ -16,9 +16,7 @@ export interface TunnelSettings {
 
 /** What a tunnel needs from who holds it. */
 export interface TunnelHost extends LauncherHost, HealthHost {
-  readonly tools: LauncherHost["tools"];
   readonly settings: TunnelSettings;
-  isSilent: boolean;
   /** Nothing runs for this tunnel, and nobody waits for it. */
   rests(tunnel: Tunnel): void;
 }
@@ -79,7 +77,7 @@ export class Tunnel {
       isInUse: (session) => this.#references.values().some((reference) => reference.session === session),
       onComplaint: (failure) => this.#complained(failure),
       onFatal: (failure) => {
-        this.#health.gaveOut(failure);
+        this.#health.fatal(failure);
         this.#opened("stop");
       },
       onExit: () => this.#wasNeeded = this.#references.size > 0,
@@ -211,7 +209,6 @@ export class Tunnel {
       return this.#rest();
     }
     const { pid, port, startedAt } = session;
-    this.#host.isSilent = session.wasSilent;
     const ms = Math.round(tools.now() - startedAt);
     log.info("cloudflared_started", { hostname: this.hostname, sni: this.serverName, pid, port, ms });
     this.#waiters.answerAll((connection) => this.#refer(connection, session));
@@ -229,7 +226,7 @@ export class Tunnel {
     const wasStable = this.#health.exited(this.#host.tools.now() - session.startedAt);
     const isNeeded = this.#wasNeeded || this.#references.size > 0 || this.#waiters.size > 0;
     if (isNeeded && !this.#leaving) return this.#crashed(failure);
-    this.#health.leftDown(failure, wasStable);
+    this.#health.endedUnneeded(failure, wasStable);
     this.#rest();
   }
 

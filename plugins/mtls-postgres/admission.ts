@@ -34,6 +34,11 @@ export interface AdmissionTools {
   policy(): Policy;
 }
 
+/** Tells when nobody waits for the answer any more. The signal is made when it is asked for. */
+export interface Scope {
+  readonly signal: AbortSignal;
+}
+
 /** Somebody between the first question and the decision. */
 interface Pending extends Attempt {
   /** Under which the gateway verifies the certificate; unknown when another instance of the plugin was asked first. */
@@ -77,13 +82,14 @@ export class Admission {
     { id, source }: ConnectionInfo,
     connectId: string,
     { clientCertificates: chain = [] }: TerminatedTls,
+    scope: Scope,
   ): Promise<Decision> {
     const began = this.#tools.clock.monotonic();
     const pending = this.#pending.get(id) ?? { connection: id, source, connectId, trust: undefined };
     this.#pending.set(id, pending);
     const known: Known = {};
     try {
-      return await this.#authorize(pending, chain, known, began);
+      return await this.#authorize(pending, chain, known, began, scope);
     } catch (error) {
       const attempt = { ...pending, identity: known.identity };
       const effort = { ms: this.#since(began), cached: known.cached ?? false };
@@ -95,12 +101,12 @@ export class Admission {
   }
 
   /** A connection has ended. One that is still being decided on gets no other answer than that its client has left. */
-  closed({ connection, result }: ClosedEvent): void {
+  closed({ connection, result, detail = "" }: ClosedEvent): void {
     const pending = this.#pending.get(connection);
     if (pending === undefined) return;
     this.#pending.delete(connection);
     if (result === "tls_no_certificate" || result === "tls_bad_certificate") {
-      this.#refuse(pending, new Refused(result, ""), {});
+      this.#refuse(pending, new Refused(result, detail), {});
     }
   }
 
@@ -113,6 +119,7 @@ export class Admission {
     chain: readonly Uint8Array[],
     known: Known,
     began: number,
+    scope: Scope,
   ): Promise<Decision> {
     const { guard, source, audit, clock } = this.#tools;
     const asked = this.#tools.policy();
@@ -123,8 +130,8 @@ export class Admission {
     const { answer, cached } = source.decide(requestOf({ identity, connectId: pending.connectId }));
     known.cached = cached;
     const verdict = await answer;
-    if (this.#pending.get(pending.connection) !== pending) {
-      throw new Refused("client_left", "The client left before there was an answer");
+    if (this.#pending.get(pending.connection) !== pending || scope.signal.aborted) {
+      throw new Refused("client_left", "Nobody waited for the answer any more");
     }
     const policy = this.#tools.policy();
     if (policy !== asked) identity = this.#identify(chain, pending.trust);

@@ -12,7 +12,7 @@ import type {
 } from "../../core/plugin/mod.ts";
 import type { DatabaseState } from "./access.ts";
 import { AccessSource, type OpenDatabase } from "./access_source.ts";
-import { Admission } from "./admission.ts";
+import { Admission, type Scope } from "./admission.ts";
 import { type Attempt, Audit } from "./audit.ts";
 import type { Clock } from "./clock.ts";
 import type { MtlsConfig } from "./config.ts";
@@ -94,13 +94,13 @@ export class MtlsPlugin implements Plugin {
     return plugin;
   }
 
-  route(connection: ConnectionInfo): Decision | undefined | Promise<Decision> {
+  route(connection: ConnectionInfo, scope: Scope): Decision | undefined | Promise<Decision> {
     const connectId = connectIdOf(connection, this.#policy.config.domain);
     if (connectId === undefined) return undefined;
     const { terminated } = connection;
     return terminated === undefined
       ? this.#admission.ask(connection, connectId)
-      : this.#admission.decide(connection, connectId, terminated);
+      : this.#admission.decide(connection, connectId, terminated, scope);
   }
 
   closed(event: ClosedEvent): void {

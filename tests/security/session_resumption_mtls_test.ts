@@ -130,6 +130,15 @@ for (const version of ["-tls1_2", "-tls1_3"] as const) {
     }
   });
 
+  test("a session of a CA that is still there opens what it did, also when another CA has come", async (setting) => {
+    const { visit, alice, gateway } = setting;
+    await visit({ certificate: alice, save: true });
+    const other = await createAuthority("Another CA");
+    await gateway.reload(`${gateway.authority.certificate}\n${other.certificate}`);
+    const { isIn, user } = await visit({ certificate: alice, resume: true });
+    assert.deepEqual([isIn, user], [true, "alice"]);
+  });
+
   test("a session does not outlive its certificate", async ({ visit, gateway }) => {
     const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 1000);
     const certificate = await gateway.issue("alice", { notAfter });

@@ -28,9 +28,9 @@ Deno.test("who got past the limit before the others of its source had failed is 
   const terminated = { version: "TLSv1.3", clientCertificates: [await leaf()] };
   const connections = Array.from({ length: 50 }, (_, i) => tlsConnection(`host-${i}.${DOMAIN}`));
   for (const connection of connections) {
-    assert.ok((await bench.plugin.route(connection))?.kind === "terminate");
+    assert.ok((await bench.route(connection))?.kind === "terminate");
   }
-  for (const connection of connections) await bench.plugin.route({ ...connection, terminated });
+  for (const connection of connections) await bench.route({ ...connection, terminated });
   assert.equal(bench.database.asked.length, 2);
   const over = bench.context.lines("access").filter(({ reason }) => reason === "over_limit");
   assert.equal(over.length, 48);
@@ -82,7 +82,7 @@ Deno.test("whatever happens to clients, each decision has one audit line and one
     for (const [i, one] of stories.entries()) {
       bench.database.answer = () => ANSWERS[one.answer];
       const connection = tlsConnection(`host-${i % 3}.${DOMAIN}`);
-      const first = await bench.plugin.route(connection);
+      const first = await bench.route(connection);
       if (first?.kind === "reject") {
         expected++;
         bench.close(connection, first.reason);
@@ -98,7 +98,7 @@ Deno.test("whatever happens to clients, each decision has one audit line and one
       const gate = Promise.withResolvers<void>();
       if (one.slow) bench.database.gate = gate.promise;
       const isUp = bench.database.state.up;
-      const deciding = bench.plugin.route({ ...connection, terminated }) as Promise<Decision>;
+      const deciding = bench.route({ ...connection, terminated }) as Promise<Decision>;
       if (one.leaves === "while it is decided") bench.close(connection, "client_closed");
       await happen(bench, one.meanwhile);
       gate.resolve();

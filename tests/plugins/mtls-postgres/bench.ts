@@ -20,6 +20,8 @@ export const SECTION = {
   database: { host: "127.0.0.1", user: "postern", name: "access" },
 };
 
+const STAYS = { signal: new AbortController().signal };
+
 /** The plugin with a fake database and a fake clock. */
 export class Bench implements AsyncDisposable {
   readonly clock = new FakeClock();
@@ -50,6 +52,11 @@ export class Bench implements AsyncDisposable {
     await this.plugin.reload(mtlsConfig.parse({ ...SECTION, ...section }), files);
   }
 
+  /** One question, of a client that stays. */
+  route(connection: ConnectionInfo): Decision | undefined | Promise<Decision> {
+    return this.plugin.route(connection, STAYS);
+  }
+
   /** Both questions, as the gateway asks them. */
   async enter(
     leaf: Uint8Array | undefined,
@@ -59,10 +66,10 @@ export class Bench implements AsyncDisposable {
       ...(id !== undefined && { id }),
       ...(source !== undefined && { source: { address: source, port: 1 } }),
     });
-    const first = await this.plugin.route(connection);
+    const first = await this.route(connection);
     if (first?.kind !== "terminate") return { connection, decision: first };
     const terminated = { version: "TLSv1.3", ...(leaf && { clientCertificates: [leaf] }) };
-    const decision = await this.plugin.route({ ...connection, terminated });
+    const decision = await this.route({ ...connection, terminated });
     assert.ok(isDecision(decision));
     return { connection: { ...connection, terminated }, decision };
   }

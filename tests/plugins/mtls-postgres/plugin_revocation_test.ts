@@ -160,10 +160,10 @@ Deno.test("a reload that takes a CA away ends whom it vouched for; one that adds
 Deno.test("a handshake that was begun under a CA that is gone by its end lets nobody in", async () => {
   await using bench = await Bench.start();
   const connection = tlsConnection(`host-1.${DOMAIN}`);
-  assert.ok(bench.plugin.route(connection));
+  assert.ok(bench.route(connection));
   await bench.reload({}, { "ca.pem": otherCa.certificate });
   const terminated = { version: "TLSv1.3", clientCertificates: [await leaf()] };
-  const decision = await bench.plugin.route({ ...connection, terminated });
+  const decision = await bench.route({ ...connection, terminated });
   assert.deepEqual(decision, { kind: "reject", reason: "bad_certificate", detail: "ca_removed" });
 });
 
@@ -308,6 +308,6 @@ Deno.test("connections of an instance that has crashed are taken over, rechecked
   await bench.clock.pass(200);
   assert.ok(bench.context.ended.some(([id, why]) => id === "stays" && why === "access_revoked"));
   const terminated = { version: "TLSv1.3", clientCertificates: [stranger] };
-  const late = await bench.plugin.route({ ...adopt("in its handshake"), terminated });
+  const late = await bench.route({ ...adopt("in its handshake"), terminated });
   assert.ok(late?.kind === "reject" && late.detail === "ca_removed", "nothing is known of its handshake");
 });

@@ -12,7 +12,7 @@ Deno.test("a client is asked for a certificate of one of the CAs, and ALPN is fo
     ...FILES,
     "two.pem": `text around\n${otherCa.certificate}\n${ca.certificate}`,
   });
-  const decision = bench.plugin.route(tlsConnection(`host-1.${DOMAIN}`));
+  const decision = bench.route(tlsConnection(`host-1.${DOMAIN}`));
   assert.ok(isDecision(decision) && decision.kind === "terminate");
   assert.equal(decision.clientCertificate?.mode, "require");
   assert.equal(decision.clientCertificate?.ca.match(/BEGIN CERTIFICATE/g)?.length, 2, "each CA once");
@@ -20,11 +20,11 @@ Deno.test("a client is asked for a certificate of one of the CAs, and ALPN is fo
   assert.equal(decision.alpn, undefined);
   for (const [alpn, agreed] of [[["h2"], undefined], [["h2", "postgresql"], ["postgresql"]]] as const) {
     const tls = { serverName: `host-1.${DOMAIN}`, alpn, versions: [] };
-    const asked = bench.plugin.route(tlsConnection("", { tls }));
+    const asked = bench.route(tlsConnection("", { tls }));
     assert.ok(isDecision(asked) && asked.kind === "terminate");
     assert.deepEqual(asked.alpn, agreed);
   }
-  assert.equal(bench.plugin.route(tlsConnection(`a.b.${DOMAIN}`)), undefined);
+  assert.equal(bench.route(tlsConnection(`a.b.${DOMAIN}`)), undefined);
 });
 
 Deno.test("who is allowed is forwarded, with one audit line that names nobody's certificate", async () => {
@@ -131,7 +131,7 @@ Deno.test("a handshake that fails for want of a good certificate is audited, any
   const results = ["tls_no_certificate", "tls_bad_certificate", "tls_client_alert", "client_closed", "ok"];
   for (const result of results) {
     const connection = tlsConnection(`host-1.${DOMAIN}`);
-    bench.plugin.route(connection);
+    bench.route(connection);
     bench.close(connection, result);
     bench.close(connection, result);
   }
@@ -144,12 +144,29 @@ Deno.test("a handshake that fails for want of a good certificate is audited, any
   ]);
 });
 
+Deno.test("what the gateway knows of a certificate that it did not accept is in the audit line", async () => {
+  await using bench = await Bench.start();
+  const connection = tlsConnection(`host-1.${DOMAIN}`);
+  await bench.route(connection);
+  const detail = "The client certificate has expired on Jan  1 00:00:00 2026 GMT";
+  const { id } = connection;
+  bench.plugin.closed({
+    connection: id,
+    bytesIn: 0,
+    bytesOut: 0,
+    ms: 1,
+    result: "tls_bad_certificate",
+    detail,
+  });
+  assert.equal(bench.context.lines("access")[0]?.["detail"], detail);
+});
+
 Deno.test("a source that fails too often is refused before any handshake, others are not", async () => {
   await using bench = await Bench.start({ failuresPerMinute: 2 });
   bench.database.answer = () => denied("not_listed");
   const der = await leaf();
   for (let i = 0; i < 2; i++) assert.ok((await bench.enter(der)).decision?.kind === "reject");
-  const refused = bench.plugin.route(tlsConnection(`host-1.${DOMAIN}`));
+  const refused = bench.route(tlsConnection(`host-1.${DOMAIN}`));
   assert.deepEqual(refused, { kind: "reject", reason: "over_limit", detail: "over_limit" });
   assert.equal(bench.database.asked.length, 1, "cached, and then not asked");
   bench.database.answer = () => ({ kind: "allowed", address: "10.0.0.5" });
@@ -166,7 +183,7 @@ Deno.test("the gateway's own proof that nobody gets in is nobody's failure, and 
   await using bench = await Bench.start({ failuresPerMinute: 1 });
   for (let i = 0; i < 5; i++) {
     const connection = tlsConnection(selfTestName(DOMAIN), { listener: SELF_TEST_LISTENER });
-    const decision = bench.plugin.route(connection);
+    const decision = bench.route(connection);
     assert.ok(isDecision(decision) && decision.kind === "terminate");
     assert.equal(decision.clientCertificate?.mode, "require");
     bench.close(connection, "tls_no_certificate");
