@@ -1,7 +1,8 @@
 import { bytes } from "../core/data_plane/preface/samples.ts";
 
 const LABEL_63 = "a".repeat(63);
-const NAME_253 = `${`${LABEL_63}.`.repeat(3)}${"b".repeat(49)}.example.com`;
+/** The longest name that there is. */
+export const NAME_253: string = `${`${LABEL_63}.`.repeat(3)}${"b".repeat(49)}.example.com`;
 
 /** What a client may ask for, and the canonical form of it: nothing, when it is no name at all. */
 export const ODD_NAMES: readonly { asked: string | Uint8Array; is: string | undefined }[] = [

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import denoJson from "../../../deno.json" with { type: "json" };
+import { readDeclarations } from "../../../core/config/declarations.ts";
 import { DEVELOPMENT_CONFIG } from "../../../core/config/development.ts";
 import { formatProblem } from "../../../core/config/problem.ts";
 import { parseConfig } from "../../../core/config/parse_config.ts";
@@ -59,9 +61,9 @@ Deno.test({
   ignore: ignore || !granted("env"),
   async fn() {
     const examples = Array.from((await readDocs()).matchAll(/```yaml\n([^]*?)```/g), ([, text = ""]) => text);
-    assert.equal(examples.length, 3);
-    const inline = { module: "file:///p.ts", isolation: "inline" as const, permissions: {} };
-    const options = { env: () => "value", declarations: { static: inline, welcome: inline } };
+    assert.equal(examples.length, 4);
+    const declarations = readDeclarations(denoJson, new URL("../../../deno.json", import.meta.url));
+    const options = { env: () => "value", declarations };
     for (const text of examples) {
       const result = parseConfig({ text, file: "example" }, options);
       assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), []);
