@@ -25,7 +25,7 @@ commonName = supplied
 distinguished_name = name
 prompt = no
 [name]
-commonName = placeholder
+commonName = Unnamed
 [authority]
 basicConstraints = critical, CA:TRUE
 keyUsage = critical, keyCertSign, cRLSign
