@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { ByteStream } from "../byte_stream.ts";
 import type { Log } from "../log.ts";
+import type { NodeId, Registry } from "../registry/registry.ts";
 
 /** Unique among all connections of one gateway since it started; the same in every log line from accept to close. */
 export type ConnectionId = string;
@@ -53,6 +54,12 @@ export interface ConnectionInfo {
   readonly tls?: ClientHelloInfo;
   /** Present when this plugin answered `terminate` and is asked again behind the handshake. */
   readonly terminated?: TerminatedTls;
+  /** Present when another data plane handed the connection over: it must not be handed over again. */
+  readonly handedOver?: {
+    readonly from: NodeId;
+    /** What {@link PlaneContext.openOn} was given; absent for a `handover` decision. */
+    readonly purpose?: string;
+  };
 }
 
 /** Why a connection is turned away. The core answers in the client's protocol: see `core/data_plane/reject.ts`. */
@@ -101,7 +108,7 @@ export interface UpstreamTls {
 export interface Terminate {
   readonly kind: "terminate";
   /** What happens behind the handshake. Absent: the same plugin is asked again, with `terminated` filled in. */
-  readonly then?: Forward | Handle | Reject;
+  readonly then?: Forward | Handle | Open | Reject;
   /** ALPN protocols in the gateway's order of preference; none agreed means a `no_application_protocol` alert. */
   readonly alpn?: readonly string[];
   /** @default "TLSv1.2" */
@@ -115,6 +122,22 @@ export interface Handle {
   readonly kind: "handle";
 }
 
+/**
+ * Relay to a stream that the plugin opens itself, as that of a tunnel: see `Plugin.open`. All else is as for `forward`:
+ * deadlines, half-close, idle timeout, counts. Inline plugins only.
+ */
+export interface Open {
+  readonly kind: "open";
+  /** For log and status, in the place of an address: `app@3f2a`. */
+  readonly target: string;
+}
+
+/** Hand the connection over to another data plane as it came, still encrypted. Inline plugins only. */
+export interface Handover {
+  readonly kind: "handover";
+  readonly node: NodeId;
+}
+
 /** Turn the client away, with an answer that its protocol understands. */
 export interface Reject {
   readonly kind: "reject";
@@ -124,7 +147,7 @@ export interface Reject {
 }
 
 /** Where a connection goes. Plain data: it crosses worker boundaries. */
-export type Decision = Forward | Terminate | Handle | Reject;
+export type Decision = Forward | Terminate | Handle | Open | Handover | Reject;
 
 /** One attempt to reach an upstream. */
 export interface DialEvent {
@@ -210,6 +233,13 @@ export interface Plugin {
     connection: ConnectionInfo,
     options: { readonly signal: AbortSignal },
   ): Promise<void>;
+  /**
+   * Opens the stream that the client is relayed to after an `open` decision; closing it is the core's duty. What it
+   * throws is told to the client as an upstream that cannot be reached. Inline plugins only.
+   *
+   * @param options.signal Aborted when the connection ends or `connectTimeout` is over.
+   */
+  open?(connection: ConnectionInfo, options: { readonly signal: AbortSignal }): Promise<ByteStream>;
   /** An attempt to reach a target that this plugin named has ended. */
   dialed?(event: DialEvent): void;
   /**
@@ -230,6 +260,15 @@ export interface Plugin {
   status?(): PluginStatus | Promise<PluginStatus>;
   routes?(): readonly RouteInfo[] | Promise<readonly RouteInfo[]>;
   metrics?(): readonly MetricSample[] | Promise<readonly MetricSample[]>;
+  /** The agents that are connected here. */
+  tunnels?(): readonly TunnelRow[];
+  /** Ends a tunnel. False when there is none with this id. */
+  closeTunnel?(id: string): boolean;
+  /**
+   * The gateway is about to end: whoever can go elsewhere is to be told. Connections that are open may end by themselves
+   * until {@link Symbol.asyncDispose}.
+   */
+  drain?(): void;
   [Symbol.asyncDispose]?(): Promise<void>;
 }
 
@@ -250,6 +289,66 @@ export interface PluginContext {
    * lower-case letters and underscores.
    */
   endConnection(connection: ConnectionId, result: string): void;
+  /** Inline plugins only: what the data plane lends to them. */
+  readonly plane?: PlaneContext;
+}
+
+/** A data plane, as an inline plugin uses it. */
+export interface PlaneContext {
+  /** This data plane. */
+  readonly node: NodeId;
+  /** Who holds which name, over all data planes. Its keys are this plugin's own. */
+  readonly registry: Registry;
+  /** How many data planes there are. */
+  readonly nodes: number;
+  /**
+   * Accepts connections for this plugin, and asks it alone about them, before a byte is read: `protocol` is `other`,
+   * and `destination.port` tells them apart. They count as any other connection.
+   *
+   * @throws {GatewayError} `address-in-use`, `permission-denied` or `listen-failed`.
+   */
+  listen(address: { readonly hostname: string; readonly port: number }): PluginListener;
+  /**
+   * Opens a stream to this plugin on another data plane, which is asked about it as about a connection, with
+   * `handedOver.purpose`. It carries bytes as they are.
+   *
+   * @param connection For whom: its source and destination go along.
+   * @throws {GatewayError} `dial-failed`: that data plane is not there.
+   */
+  openOn(node: NodeId, purpose: string, connection: ConnectionInfo): Promise<ByteStream>;
+}
+
+/** Owned by the plugin that opened it. Closing it twice is harmless; what was accepted goes on. */
+export interface PluginListener {
+  /** As bound. */
+  readonly port: number;
+  close(): void;
+}
+
+/** An agent that is connected, for `/api/v1/tunnels` and `status`. Every text in it comes from strangers. */
+export interface TunnelRow {
+  readonly id: string;
+  /** Whose it is: the name of its token, or the subject of its JWT. */
+  readonly owner: string;
+  readonly source: Endpoint;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** The last round trip, in milliseconds; absent before there was one. */
+  readonly roundTripMs?: number;
+  readonly streams: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly services: readonly TunnelServiceRow[];
+}
+
+export interface TunnelServiceRow {
+  readonly id: string;
+  readonly name: string;
+  readonly protocol: string;
+  /** Where the public reaches it: `https://demo.example.com`, `tcp://example.com:30001`. */
+  readonly url: string;
+  /** As its agent tells it. */
+  readonly target?: string;
 }
 
 /** The default export of a plugin's module. Importing it needs no permission; `start` does the work. */

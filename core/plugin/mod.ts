@@ -13,6 +13,17 @@ export { canonicalName, type NamePattern, NameTable, parseNamePattern } from "..
 export { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
 export { type FaultCode, GatewayError, messageOf } from "../errors.ts";
 export type { Log, LogFields, LogLevel } from "../log.ts";
+export type {
+  ClaimResult,
+  Lease,
+  LeaseValue,
+  NodeId,
+  OpenResult,
+  Registry,
+  RegistryWatcher,
+  SessionId,
+  SessionInfo,
+} from "../registry/registry.ts";
 export { childEnvironment } from "./child_environment.ts";
 export {
   type ClientHelloInfo,
@@ -26,11 +37,15 @@ export {
   type Explanation,
   type Forward,
   type Handle,
+  type Handover,
   type MetricSample,
+  type Open,
+  type PlaneContext,
   type Plugin,
   type PluginContext,
   type PluginDefinition,
   type PluginFiles,
+  type PluginListener,
   type PluginStatus,
   type Protocol,
   type Reject,
@@ -38,5 +53,7 @@ export {
   type RouteInfo,
   type Terminate,
   type TerminatedTls,
+  type TunnelRow,
+  type TunnelServiceRow,
   type UpstreamTls,
 } from "./contract.ts";

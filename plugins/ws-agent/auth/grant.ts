@@ -1,0 +1,62 @@
+import type { ServiceProtocol } from "../control/messages.ts";
+
+/** What an agent that has proved itself may do. Checked at every registration and whenever something changes, not at login alone. */
+export interface Grant {
+  /** Who it is, for log and status: the token's name, the subject of a JWT, what the controller says. */
+  readonly owner: string;
+  /**
+   * The same for every proof of the same party, and for nobody else: `token:ID`, `jwt:ISSUER:SUBJECT`, `controller:SUBJECT`. A holder
+   * of leases is made of it and the agent's client id.
+   */
+  readonly principal: string;
+  /** When it is over, milliseconds since 1970; absent: never. Live sessions are cut then. */
+  readonly expiresAt?: number;
+  /**
+   * Whether this service may be registered. `undefined`: it may; otherwise why not, for the agent: it names the policy and no secret.
+   * A controller is asked here, and may take its `timeout`.
+   */
+  allows(service: RequestedService): Promise<string | undefined> | string | undefined;
+  /** Whether it is still good after a reload of tokens or keys: `undefined`, or why not. */
+  stillGood(): string | undefined;
+}
+
+export interface RequestedService {
+  readonly name: string;
+  readonly protocol: ServiceProtocol;
+  /** Canonical host name that would be public; for http and tls. */
+  readonly hostname?: string;
+  /** Whether `hostname` is `NAME.domain` rather than a full name of its own. */
+  readonly isSubdomain?: boolean;
+  /** The public port that is asked for; 0: any of the range. For tcp and udp. */
+  readonly port?: number;
+}
+
+/** Why a proof was refused. `reason` is a word for the metric `auth_failures_total{reason}`; `message` is for the agent. */
+export interface AuthRefusal {
+  readonly reason:
+    | "bad_token"
+    | "expired"
+    | "revoked"
+    | "bad_signature"
+    | "bad_issuer"
+    | "controller_refused"
+    | "controller_unavailable"
+    | "blocked"
+    | "malformed";
+  readonly message: string;
+}
+
+export type AuthResult = { readonly grant: Grant } | { readonly refusal: AuthRefusal };
+
+/** Tells who an agent is by the token that it shows: one of the token file, a JWT, or one that the controller knows. Fails closed. */
+export interface Authenticator extends Disposable {
+  /**
+   * @param source The agent's address: failures are counted by it, and too many of them block it for a while.
+   * @param options.signal Aborted when the agent has left or its time is over.
+   */
+  authenticate(
+    token: string,
+    source: string,
+    options: { readonly signal: AbortSignal },
+  ): Promise<AuthResult>;
+}

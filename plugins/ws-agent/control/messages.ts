@@ -1,0 +1,55 @@
+/** What an agent may expose, by the word of its config. */
+export type ServiceProtocol = "http" | "tcp" | "tls" | "udp";
+
+/** 16 raw bytes, written as a UUID (RFC 9562) in lower case. */
+export type Uuid = string;
+
+/** 0x13: asks for a service, with more than seed 4's Register can say. Bounded and checked by its parser. */
+export interface RegisterService {
+  readonly name: string;
+  readonly protocol: ServiceProtocol;
+  /** For people who look at the gateway: the agent dials what its own config says. */
+  readonly target?: string;
+  readonly hostname?: string;
+  /** 0 or absent: assigned. */
+  readonly remotePort?: number;
+  readonly private?: boolean;
+}
+
+/** 0x14: the answer to it. */
+export interface ServiceRegistered {
+  readonly serviceId: Uuid;
+  readonly name: string;
+  /** Where the public reaches it. */
+  readonly url: string;
+  readonly remotePort?: number;
+}
+
+/** A control message; `protocols.md`, "Tunnel control messages". Times are in milliseconds since 1970. */
+export type ControlMessage =
+  | { readonly type: "auth"; readonly token: string; readonly clientId: Uuid }
+  | { readonly type: "authOk"; readonly tunnelId: Uuid }
+  | { readonly type: "authFail"; readonly reason: string }
+  | {
+    readonly type: "register";
+    readonly name: string;
+    readonly protocol: "tcp" | "udp";
+    readonly localPort: number;
+    readonly remotePort: number;
+  }
+  | { readonly type: "registerOk"; readonly serviceId: Uuid }
+  | { readonly type: "registerFail"; readonly reason: string }
+  | ({ readonly type: "registerService" } & RegisterService)
+  | ({ readonly type: "serviceRegistered" } & ServiceRegistered)
+  | {
+    readonly type: "connect";
+    readonly serviceId: Uuid;
+    readonly connectionId: Uuid;
+    readonly clientAddress: string;
+  }
+  | { readonly type: "connectAck"; readonly connectionId: Uuid }
+  | { readonly type: "connectFail"; readonly connectionId: Uuid; readonly reason: string }
+  | { readonly type: "heartbeat"; readonly time: number }
+  | { readonly type: "heartbeatAck"; readonly time: number }
+  | { readonly type: "unregister"; readonly serviceId: Uuid }
+  | { readonly type: "disconnect"; readonly reason: string };
