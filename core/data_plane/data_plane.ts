@@ -1,18 +1,20 @@
 import type { LimitsConfig, ListenerConfig } from "../config/config.ts";
 import { isDeepStrictEqual } from "node:util";
-import { closeQuietly } from "../byte_stream.ts";
-import { messageOf } from "../errors.ts";
+import { type ByteStream, closeQuietly } from "../byte_stream.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { type AddressSet, canonicalAddress, parseCidrs } from "../net/address.ts";
+import { type AddressSet, canonicalAddress, formatHostPort, parseCidrs } from "../net/address.ts";
+import type { NodeId } from "../registry/registry.ts";
 import { CertificateStore } from "../tls/contexts.ts";
 import { createTerminator, type Terminator } from "../tls/terminate.ts";
-import type { ConnectionInfo } from "../plugin/contract.ts";
+import type { ConnectionInfo, PluginListener } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import { AdminGuard } from "./admin_guard.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionRecord } from "./connection_record.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
+import { LOOPBACK, Neighbours } from "./handover.ts";
 import { HttpsRedirects } from "./https_redirects.ts";
 import { SharedLimits, type SourceLimits } from "./limits.ts";
 import { LogOnce } from "./log_once.ts";
@@ -32,12 +34,18 @@ const PATIENCE_MS = 100;
 const ACCEPT_RETRY_MS = 50;
 /** A listening socket, and what its connections need to know of it. */
 export interface Listener {
-  /** As written in the config. */
+  /** As written in the config, or what a listener is called that is not from there. */
   readonly address: string;
-  readonly kind: ListenerConfig["kind"];
+  /** `plugin`: opened by a plugin, for itself. `plane`: for what other data planes hand over. */
+  readonly kind: ListenerConfig["kind"] | "plugin" | "plane";
+  /** Whose it is, with `kind: plugin`. */
+  readonly plugin?: string;
   /** Whose PROXY header is believed; a reload may change it. */
   proxyFrom: AddressSet;
 }
+
+/** What the listener is called that other data planes connect to. */
+const HANDOVER_LISTENER = "handover";
 
 /** Accepts connections and walks each along the one path. Holds everything that they share. */
 export class DataPlane {
@@ -64,17 +72,24 @@ export class DataPlane {
   /** Begins the id of every connection. */
   readonly idPrefix: string;
   readonly limits: SharedLimits;
+  /** The other data planes; absent where this is the only one. */
+  readonly neighbours: Neighbours | undefined;
   readonly #connections = new Map<string, Connection>();
   readonly #listeners: Listener[] = [];
   readonly #sockets = new Map<Deno.TcpListener, Promise<void>>();
   readonly #retired: TimedQueues[] = [];
   #queues: TimedQueues;
   #settings: PlaneSettings;
+  /** Connections that others handed over: they were counted where they came in. */
+  #handedOver = 0;
+  #stopped = false;
   #lastId = 0;
   #empty: PromiseWithResolvers<void> | undefined;
 
   constructor(
-    identity: Pick<PlaneIdentity, "idPrefix" | "sharedLimits"> & Partial<Pick<PlaneIdentity, "ledger">>,
+    identity:
+      & Pick<PlaneIdentity, "idPrefix" | "sharedLimits">
+      & Partial<Pick<PlaneIdentity, "ledger" | "node" | "handoverSecret">>,
     settings: PlaneSettings,
     log: Log,
     findCancelElsewhere?: FindCancel,
@@ -82,6 +97,8 @@ export class DataPlane {
     this.idPrefix = identity.idPrefix;
     this.limits = new SharedLimits(identity.sharedLimits, identity.ledger);
     this.log = log;
+    const { node, handoverSecret } = identity;
+    if (node !== undefined && handoverSecret) this.neighbours = new Neighbours(node, handoverSecret);
     this.cancels = new CancelRoutes(findCancelElsewhere);
     this.#queues = new TimedQueues(settings.limits, 0);
     this.#settings = settings;
@@ -122,6 +139,7 @@ export class DataPlane {
     this.certificates.replace(settings.certificates);
     this.redirects.httpsPort = settings.httpsPort;
     this.adminGuard = settings.adminAddress ? new AdminGuard(settings.adminAddress) : undefined;
+    if (this.neighbours) this.neighbours.ports = settings.nodes ?? {};
     this.redirects.headersTimeoutMs = settings.limits.prefaceTimeoutMs;
     for (const listener of this.#listeners) {
       listener.proxyFrom = parseCidrs(settings.proxyFrom[listener.address] ?? []);
@@ -144,6 +162,42 @@ export class DataPlane {
     this.#listeners.push(listener);
     this.#sockets.set(socket, this.#acceptAll(socket, listener));
     return socket.addr.port;
+  }
+
+  /** Listens for what other data planes hand over. @returns The port on loopback. */
+  listenForPlanes(): number {
+    const address = HANDOVER_LISTENER;
+    const socket = openListener({ address, hostname: LOOPBACK, port: 0, reusePort: false });
+    this.#sockets.set(
+      socket,
+      this.#acceptAll(socket, { address, kind: "plane", proxyFrom: parseCidrs([]) }),
+    );
+    return socket.addr.port;
+  }
+
+  /** See `PlaneContext.listen`. */
+  listenFor(
+    plugin: string,
+    { hostname, port }: { readonly hostname: string; readonly port: number },
+  ): PluginListener {
+    if (this.#stopped) throw new GatewayError("listen-failed", "The gateway is stopping");
+    const address = formatHostPort({ host: hostname, port });
+    const socket = openListener({ address, hostname, port, reusePort: this.neighbours !== undefined });
+    const listener: Listener = { address: plugin, kind: "plugin", plugin, proxyFrom: parseCidrs([]) };
+    this.#sockets.set(socket, this.#acceptAll(socket, listener));
+    return {
+      port: socket.addr.port,
+      close: () => {
+        if (this.#sockets.delete(socket)) closeQuietly(socket);
+      },
+    };
+  }
+
+  /** See `PlaneContext.openOn`. */
+  openOn(plugin: string, node: NodeId, purpose: string, info: ConnectionInfo): Promise<ByteStream> {
+    if (!this.neighbours) throw new GatewayError("dial-failed", "There is no other data plane");
+    const service = { plugin, purpose };
+    return this.neighbours.open(node, { connection: info.id, sslRequested: false, service }, info);
   }
 
   /** How many connections are open here. */
@@ -191,6 +245,7 @@ export class DataPlane {
 
   /** Stops to accept. Open connections go on. */
   stopAccepting(): void {
+    this.#stopped = true;
     const sockets = [...this.#sockets.keys()];
     this.#sockets.clear();
     sockets.forEach(closeQuietly);
@@ -217,6 +272,12 @@ export class DataPlane {
     this.goodbyes.close();
     this.patience.close();
     for (const queues of [this.#queues, ...this.#retired]) queues.close();
+  }
+
+  #admitHandedOver(): "max_connections" | undefined {
+    if (this.#handedOver >= this.#queues.limits.maxConnections) return "max_connections";
+    this.#handedOver++;
+    return undefined;
   }
 
   async #acceptAll(socket: Deno.TcpListener, listener: Listener): Promise<void> {
@@ -248,7 +309,9 @@ export class DataPlane {
     const limits = listener.proxyFrom.has(peer.address)
       ? { ...this.#queues.limits, ...NO_SOURCE_LIMITS }
       : this.#queues.limits;
-    const broken = this.limits.admit(peer.address, limits);
+    const broken = listener.kind === "plane"
+      ? this.#admitHandedOver()
+      : this.limits.admit(peer.address, limits);
     if (broken !== undefined) {
       closeQuietly(conn);
       this.metrics.rejected(broken);
@@ -269,7 +332,8 @@ export class DataPlane {
       this.log.error("connection_error", { connection: id, reason: messageOf(error) });
     }).then(() => {
       this.#connections.delete(id);
-      this.limits.release(peer.address, limits);
+      if (listener.kind === "plane") this.#handedOver--;
+      else this.limits.release(peer.address, limits);
       if (this.#connections.size > 0) return;
       this.#empty?.resolve();
       this.#empty = undefined;

@@ -1,4 +1,4 @@
-import type { Decision, Forward, Handle, Reject, Terminate, UpstreamTls } from "../plugin/contract.ts";
+import type { Decision, Forward, Reject, Terminate, UpstreamTls } from "../plugin/contract.ts";
 
 const REASONS: ReadonlySet<unknown> = new Set(
   [
@@ -21,15 +21,19 @@ const MAX_TLV_BYTES = 65_535 - 36, TLV_HEADER_BYTES = 3;
 export function isDecision(value: unknown): value is Decision {
   const decision = value as Decision | null;
   if (typeof decision !== "object" || decision === null) return false;
-  return decision.kind === "terminate" ? isTerminate(decision) : isFinal(decision);
+  if (decision.kind === "terminate") return isTerminate(decision);
+  if (decision.kind === "handover") return typeof decision.node === "string";
+  return isFinal(decision);
 }
 
-function isFinal(decision: Forward | Handle | Reject): boolean {
+function isFinal(decision: NonNullable<Terminate["then"]>): boolean {
   switch (decision.kind) {
     case "forward":
       return isForward(decision);
     case "handle":
       return true;
+    case "open":
+      return typeof decision.target === "string";
     case "reject":
       return REASONS.has(decision.reason) &&
         (decision.detail === undefined || typeof decision.detail === "string");

@@ -13,7 +13,7 @@ const MAX_DIAL_ATTEMPTS = 4;
 /** One attempt to reach an upstream; its time also covers what is said before the relay begins. */
 export class DialAttempt {
   readonly controller = new AbortController();
-  upstream: Deno.TcpConn | undefined;
+  upstream: ByteStream | undefined;
 
   get expired(): boolean {
     return this.controller.signal.aborted;
@@ -55,26 +55,71 @@ export async function dialAny(
       if (connection.outOfTime) break;
     }
   }
-  const timedOut = last instanceof GatewayError && last.code === "dial-timeout";
-  throw new Refusal(
+  throw unreachable(client, record.target, last);
+}
+
+/**
+ * Has a stream opened in the place of a dial, and greets it.
+ *
+ * @throws {Refusal} It could not be opened.
+ */
+export async function openByPlugin(
+  connection: Connection,
+  target: string,
+  client: Client,
+  greeting: Greeting,
+  open: (signal: AbortSignal) => Promise<ByteStream> | undefined,
+): Promise<ByteStream> {
+  const { record } = connection;
+  record.state = "dialing";
+  record.target = target;
+  try {
+    return await attemptOne(connection, target, async (attempt) => {
+      const { signal } = attempt.controller;
+      const upstream = attempt.upstream = await abortable(open(signal), signal);
+      if (record.result !== undefined) throw new GatewayError("dial-failed", "The client left");
+      return await greetUpstream(upstream, greeting, target);
+    });
+  } catch (error) {
+    if (record.result !== undefined) throw error;
+    throw unreachable(client, target, error);
+  }
+}
+
+/** A stream that comes after its time is over is closed. */
+function abortable(opening: Promise<ByteStream> | undefined, signal: AbortSignal): Promise<ByteStream> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new GatewayError("dial-timeout", "No stream in time"));
+    signal.addEventListener("abort", late, { once: true });
+    Promise.resolve(opening).then((stream) => {
+      signal.removeEventListener("abort", late);
+      if (stream === undefined) reject(new GatewayError("dial-failed", "No stream was opened"));
+      else if (signal.aborted) closeQuietly(stream);
+      else resolve(stream);
+    }, (error) => {
+      signal.removeEventListener("abort", late);
+      reject(error);
+    });
+  });
+}
+
+function unreachable(client: Client, target: string | undefined, error: unknown): Refusal {
+  const timedOut = error instanceof GatewayError && error.code === "dial-timeout";
+  return new Refusal(
     client,
     timedOut ? "connect_timeout" : "connect_failed",
-    `${record.target}: ${messageOf(last)}`,
+    `${target}: ${messageOf(error)}`,
   );
 }
 
-async function dialOne(
+function dialOne(
   connection: Connection,
   target: string,
   { retryMs, keepOffAdmin }: Forward,
   greeting: Greeting,
 ): Promise<ByteStream> {
-  const { record, queues, plane } = connection;
-  const attempt = connection.attempt = new DialAttempt();
-  const before = performance.now();
-  let failure: string | undefined;
-  queues.dials.add(attempt);
-  try {
+  const { record, plane } = connection;
+  return attemptOne(connection, target, async (attempt) => {
     const address = parseHostPort(target, { minPort: 1 });
     const upstream = await plane.dialer.dial(address, attempt.controller.signal, {
       retryMs,
@@ -84,6 +129,22 @@ async function dialOne(
     if (record.result !== undefined) throw new GatewayError("dial-failed", "The client left");
     upstream.setNoDelay();
     return await greetUpstream(upstream, greeting, address.host);
+  });
+}
+
+/** Within the time of one attempt, and told to the plugin and the metrics. */
+async function attemptOne(
+  connection: Connection,
+  target: string,
+  reach: (attempt: DialAttempt) => Promise<ByteStream>,
+): Promise<ByteStream> {
+  const { record, queues, plane } = connection;
+  const attempt = connection.attempt = new DialAttempt();
+  const before = performance.now();
+  let failure: string | undefined;
+  queues.dials.add(attempt);
+  try {
+    return await reach(attempt);
   } catch (error) {
     failure = messageOf(error);
     const late = attempt.expired && record.result === undefined;

@@ -12,7 +12,9 @@ const BACKLOG = 4096;
  *
  * @throws {GatewayError} `address-in-use`, `permission-denied` or `listen-failed`.
  */
-export function openListener({ address, hostname, port, reusePort }: PlaneListener): Deno.TcpListener {
+export function openListener(
+  { address, hostname, port, reusePort }: Pick<PlaneListener, "address" | "hostname" | "port" | "reusePort">,
+): Deno.TcpListener {
   try {
     return Deno.listen({ hostname, port, reusePort, tcpBacklog: BACKLOG });
   } catch (error) {

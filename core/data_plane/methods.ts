@@ -1,13 +1,15 @@
 import type { PluginFiles } from "../plugin/contract.ts";
 import type { PluginHooks, PluginTraits } from "../plugin/host.ts";
 import type { PluginReport } from "../plugin/running.ts";
+import type { RegistryEvent } from "../registry/local.ts";
+import type { ClaimResult, LeaseValue, OpenResult, SessionId, SessionInfo } from "../registry/registry.ts";
 import type { Methods } from "../rpc.ts";
 import type { RogueCertificate } from "../tls/rogue.ts";
 import type { CancelTarget, FindCancel } from "./postgres_cancel.ts";
 import type { CancelKey } from "./preface/postgres.ts";
 import type { ProofFault } from "./self_test.ts";
 import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
-import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
+import type { ConnectionRow, GatewayTunnel, MetricsSnapshot } from "./snapshot.ts";
 
 /** A plugin whose config is checked, as a data plane gets it. */
 export type PlanePlugin =
@@ -45,14 +47,23 @@ export interface PlaneMethods extends Methods {
   ): Promise<ProofFault | undefined>;
   /** Resolves to the port as bound. */
   listen(listener: PlaneListener): number;
+  /** See `handover.ts`. Resolves to the port on loopback. */
+  listenForPlanes(): number;
+  /** What happened to the leases of a plugin, in order. */
+  registryEvents(plugin: string, events: readonly RegistryEvent[]): void;
   /** Nobody is let in or turned away by a plugin until `releaseDecisions`; who comes meanwhile waits. */
   holdDecisions(): void;
   releaseDecisions(): void;
   report(): Promise<PlaneReport>;
   rows(limit: number): ConnectionRow[];
   closeConnection(id: string): boolean;
+  /** Of the inline plugins. @param limit Rows at most. */
+  tunnels(limit: number): PlaneTunnels;
+  /** Whether one of the inline plugins had this tunnel, and ended it. */
+  closeTunnel(id: string): boolean;
   /** Where the session is that this key cancels, if it runs through this plane. */
   findCancel(key: CancelKey): CancelTarget | undefined;
+  /** Takes no more connections, and tells the inline plugins that the end is near. */
   stopAccepting(): void;
   /** Resolves when no connection is open any more. */
   whenEmpty(): Promise<void>;
@@ -65,6 +76,17 @@ export interface PlaneMethods extends Methods {
 export interface PlaneQuestions extends Methods {
   /** As `findCancel` of {@link PlaneMethods}, for all other planes. */
   findCancel: FindCancel;
+  // The methods of `RegistryTruth`, for one plugin.
+  registryOpen(plugin: string, session: SessionInfo): OpenResult;
+  registryClaim(plugin: string, session: SessionId, key: string, value: LeaseValue): Promise<ClaimResult>;
+  registryRelease(plugin: string, session: SessionId, key: string): void;
+  registryClose(plugin: string, session: SessionId, graceMs: number): void;
+}
+
+export interface PlaneTunnels {
+  readonly active: number;
+  /** Oldest first. */
+  readonly rows: readonly GatewayTunnel[];
 }
 
 export interface PlaneReport {

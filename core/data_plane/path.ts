@@ -1,14 +1,22 @@
 import type { ByteStream } from "../byte_stream.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import { canonicalAddress } from "../net/address.ts";
-import type { ConnectionInfo, Decision, Endpoint, Forward, Terminate } from "../plugin/contract.ts";
+import type {
+  ConnectionInfo,
+  Decision,
+  Endpoint,
+  Forward,
+  Handover,
+  Open,
+  Terminate,
+} from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import type { Terminated } from "../tls/terminate.ts";
+import { type Arrival, readArrival } from "./arrival.ts";
 import { cancellable, deliverCancel } from "./cancel_path.ts";
 import type { Connection } from "./connection.ts";
-import { dialAny } from "./dial_targets.ts";
+import { dialAny, openByPlugin } from "./dial_targets.ts";
 import type { Preface } from "./preface/preface.ts";
-import { readPreface } from "./preface/read_preface.ts";
 import { type Client, Refusal } from "./refusal.ts";
 import { PluginFault, type Routed } from "./router.ts";
 import { counting } from "./streams/counting.ts";
@@ -25,17 +33,18 @@ const NOTHING = new Uint8Array();
  */
 export async function walk(connection: Connection): Promise<ByteStream | undefined> {
   const { record, plane } = connection;
-  const preface = await readFirstBytes(connection);
-  const info = record.info = describe(connection, preface);
+  const arrival = await arrive(connection);
+  const { preface, stream } = arrival;
+  const info = record.info = describe(connection, arrival);
   const opening: Client = {
-    stream: connection.conn,
+    stream,
     head: preface.replay,
     withinTls: false,
     layer: preface.tls ? "tls" : preface.protocol,
     sslRequested: preface.sslRequested,
     unanswered: preface.cancel !== undefined,
   };
-  admitProxied(connection, preface, opening);
+  if (!arrival.ticket) admitProxied(connection, preface, opening);
   if (record.listener.kind === "http" && info.protocol !== "http") {
     throw new Refusal(opening, "no_route", "the listener takes plain HTTP only");
   }
@@ -44,28 +53,19 @@ export async function walk(connection: Connection): Promise<ByteStream | undefin
     if (target) return await deliverCancel(connection, target, preface.cancel, preface, opening);
   }
   record.state = "routing";
-  const { routed, client } = await route(connection, info, opening);
+  const { routed, client } = await route(connection, info, opening, arrival.only);
   if (routed === undefined) return await takeUnrouted(connection, info, client);
   record.plugin = routed.plugin;
   plane.metrics.connectionOpened(routed.plugin.name);
   return await carryOut(connection, routed.decision, preface, client);
 }
 
-async function readFirstBytes(connection: Connection): Promise<Preface> {
-  const { queues, plane, record, conn } = connection;
+/** Reads what there is to read before the plugins are asked; see `arrival.ts`. */
+async function arrive(connection: Connection): Promise<Arrival> {
+  const { queues, plane, record } = connection;
   queues.clients.add(connection);
   try {
-    const result = await readPreface(conn, {
-      maxBytes: queues.limits.maxPrefaceBytes,
-      proxy: record.listener.proxyFrom.has(record.peer.address) ? "trusted" : "refused",
-    });
-    if (result.kind === "preface") return result.preface;
-    const layer = result.protocol ?? "other";
-    throw new Refusal(
-      { stream: conn, head: NOTHING, withinTls: false, layer, sslRequested: false },
-      result.fault,
-      result.detail,
-    );
+    return await readArrival(connection);
   } finally {
     queues.clients.delete(connection);
     plane.metrics.prefaceRead(record.age / 1000);
@@ -81,7 +81,8 @@ function admitProxied(connection: Connection, { proxy }: Preface, client: Client
   connection.admitted = { source: proxy.source.address, limits };
 }
 
-function describe({ record, conn }: Connection, { proxy, protocol, tls }: Preface): ConnectionInfo {
+function describe({ record, conn }: Connection, { preface, ticket }: Arrival): ConnectionInfo {
+  const { proxy, protocol, tls } = preface;
   return {
     id: record.id,
     listener: record.listener.address,
@@ -90,6 +91,9 @@ function describe({ record, conn }: Connection, { proxy, protocol, tls }: Prefac
     peer: record.peer,
     protocol,
     ...(tls && { tls }),
+    ...(ticket && {
+      handedOver: { from: ticket.from, ...(ticket.service && { purpose: ticket.service.purpose }) },
+    }),
   };
 }
 
@@ -101,12 +105,13 @@ async function route(
   connection: Connection,
   info: ConnectionInfo,
   client: Client,
+  only: string | undefined,
 ): Promise<{ readonly routed: Routed | undefined; readonly client: Client }> {
   const { router, metrics } = connection.plane;
   const before = performance.now();
   connection.beginWaiting(client);
   try {
-    const routed = await router.route(info, connection);
+    const routed = await router.route(info, connection, only);
     if (routed) metrics.routed(routed.plugin.name, (performance.now() - before) / 1000);
     return { routed, client: connection.endWaiting(client) };
   } catch (error) {
@@ -155,6 +160,10 @@ async function carryOut(
       return await forward(connection, decision, preface, client);
     case "terminate":
       return await terminate(connection, decision, preface, client);
+    case "open":
+      return await openUpstream(connection, decision, client);
+    case "handover":
+      return await handOver(connection, decision, client);
     case "handle":
       await handle(connection, client);
       return;
@@ -183,6 +192,36 @@ async function forward(
   connection.upstream = info.terminated && speaksPostgres(info)
     ? cancellable(connection, upstream, decision)
     : upstream;
+  record.sent.bytes += client.head.length;
+  return client.stream;
+}
+
+/** As {@link forward}, to a stream that the plugin opens. */
+async function openUpstream(connection: Connection, { target }: Open, client: Client): Promise<ByteStream> {
+  const { record } = connection;
+  const { info, plugin } = decided(connection);
+  if (!plugin.open) throw new Refusal(client, "not_supported", "the plugin opens no streams");
+  connection.upstream = await openByPlugin(connection, target, client, {
+    header: NOTHING,
+    sslRequested: client.sslRequested,
+    head: client.head,
+  }, (signal) => plugin.open?.(info, { signal }));
+  record.sent.bytes += client.head.length;
+  return client.stream;
+}
+
+/** As {@link forward}, to another data plane, which gets the connection as it came. */
+async function handOver(connection: Connection, { node }: Handover, client: Client): Promise<ByteStream> {
+  const { record, plane: { neighbours } } = connection;
+  const { info } = decided(connection);
+  if (info.handedOver || client.withinTls || !neighbours) {
+    throw new Refusal(client, "plugin_failed", "it cannot be handed over to another data plane");
+  }
+  connection.upstream = await openByPlugin(connection, node, client, {
+    header: NOTHING,
+    sslRequested: false,
+    head: client.head,
+  }, () => neighbours.open(node, { connection: record.id, sslRequested: client.sslRequested }, info));
   record.sent.bytes += client.head.length;
   return client.stream;
 }

@@ -45,13 +45,14 @@ export class Router {
   /**
    * The first plugin that takes the connection decides. `undefined`: none does.
    *
+   * @param only The one plugin that is to be asked, by its name.
    * @throws {PluginFault} A plugin that might have taken the connection does not work. Nobody else is asked:
    * whoever comes behind it may want less from the client.
    */
-  async route(connection: ConnectionInfo, scope: RouteScope): Promise<Routed | undefined> {
+  async route(connection: ConnectionInfo, scope: RouteScope, only?: string): Promise<Routed | undefined> {
     if (this.#held) await this.#held.promise;
     for (const plugin of this.#plugins) {
-      if (!plugin.mayTake(connection)) continue;
+      if (only === undefined ? !plugin.mayTake(connection) : plugin.name !== only) continue;
       const decision = await this.#ask(plugin, connection, scope);
       if (decision !== undefined) return { plugin, decision };
     }

@@ -1,5 +1,6 @@
 import type { LimitsConfig, ListenerConfig } from "../config/config.ts";
 import type { LogLevel } from "../log.ts";
+import type { NodeId } from "../registry/registry.ts";
 import type { CertificateMaterial } from "../tls/certificates.ts";
 
 /** What a data plane works by; replaced whole at a reload. Plain data: the supervisor sends it. */
@@ -12,12 +13,20 @@ export interface PlaneSettings {
   readonly adminAddress?: string;
   /** Listener's address in the config → CIDR ranges whose PROXY header is believed there. */
   readonly proxyFrom: Readonly<Record<string, readonly string[]>>;
+  /** Data plane → where it takes what others hand over, a port on loopback. Absent where there is only one. */
+  readonly nodes?: Readonly<Record<NodeId, number>>;
 }
 
 /** What a data plane is born with. */
 export interface PlaneIdentity {
   /** Counts from 0; every plane runs the same listeners. */
   readonly index: number;
+  /** By which others know it. */
+  readonly node: NodeId;
+  /** How many there are. */
+  readonly nodes: number;
+  /** Known to the data planes of this run only; see `handover.ts`. Absent where there is only one. */
+  readonly handoverSecret?: Uint8Array;
   /** Begins the id of every connection; no other plane, and no earlier run, has the same. */
   readonly idPrefix: string;
   readonly logLevel: LogLevel;

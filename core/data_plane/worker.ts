@@ -1,18 +1,24 @@
 /// <reference lib="deno.worker" />
 import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
+import type { PlaneContext } from "../plugin/contract.ts";
 import { InlineHandle, RemoteHandle } from "../plugin/host.ts";
 import { loadPlugin, type PluginReport, RunningPlugin } from "../plugin/running.ts";
+import { RegistryReplica } from "../registry/replica.ts";
 import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
 import { sealCode } from "../seal.ts";
 import { DataPlane } from "./data_plane.ts";
 import { proveMutualTls } from "./self_test.ts";
+import { tunnelsOf } from "./tunnels.ts";
 import type { PlaneMethods, PlanePlugin, PlaneQuestions } from "./methods.ts";
+import type { PlaneIdentity } from "./settings.ts";
 import type { LogLevel } from "../log.ts";
 
 let plane: DataPlane | undefined;
+let identity: PlaneIdentity | undefined;
 let logLevel: LogLevel = "info";
 const inline = new Map<string, RunningPlugin>();
 const remote = new Map<string, RemoteHandle>();
+const registries = new Map<string, RegistryReplica>();
 
 function started(): DataPlane {
   if (plane === undefined) throw new TypeError("The data plane has not been started");
@@ -22,12 +28,13 @@ function started(): DataPlane {
 const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
   self as unknown as MessageChannelEnd,
   {
-    start(identity, settings) {
-      logLevel = identity.logLevel;
+    start(born, settings) {
+      identity = born;
+      logLevel = born.logLevel;
       plane = new DataPlane(
-        identity,
+        born,
         settings,
-        openLogBatch(`data-plane-${identity.index}`, logLevel, supervisor),
+        openLogBatch(born.node, logLevel, supervisor),
         (key) => supervisor.call("findCancel", key),
       );
     },
@@ -39,6 +46,8 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
     configure: (settings) => started().configure(settings),
     proveMutualTls: (plugin, names, rogue) => proveMutualTls(started(), plugin, names, rogue),
     listen: (listener) => started().listen(listener),
+    listenForPlanes: () => started().listenForPlanes(),
+    registryEvents: (plugin, events) => registryOf(plugin).apply(events),
     holdDecisions: () => started().router.hold(),
     releaseDecisions: () => started().router.release(),
     async report() {
@@ -50,8 +59,13 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
     },
     rows: (limit) => started().rows(limit),
     closeConnection: (id) => started().closeConnection(id),
+    tunnels: (limit) => tunnelsOf(inline, limit),
+    closeTunnel: (id) => [...inline.values()].some((running) => running.closeTunnel(id)),
     findCancel: (key) => started().cancels.keys.find(key),
-    stopAccepting: () => started().stopAccepting(),
+    stopAccepting() {
+      started().stopAccepting();
+      for (const running of inline.values()) running.drain();
+    },
     whenEmpty: () => started().whenEmpty(),
     async stop() {
       await plane?.close();
@@ -66,6 +80,30 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
 function servicesFor(plugin: string) {
   return {
     endConnection: (connection: string, result: string) => started().endForPlugin(plugin, connection, result),
+  };
+}
+
+function registryOf(plugin: string): RegistryReplica {
+  let registry = registries.get(plugin);
+  if (registry === undefined) {
+    registry = new RegistryReplica(identity?.node ?? "", {
+      open: (session) => supervisor.call("registryOpen", plugin, session),
+      claim: (session, key, value) => supervisor.call("registryClaim", plugin, session, key, value),
+      release: (session, key) => supervisor.call("registryRelease", plugin, session, key),
+      close: (session, graceMs) => supervisor.call("registryClose", plugin, session, graceMs),
+    });
+    registries.set(plugin, registry);
+  }
+  return registry;
+}
+
+function planeFor(plugin: string): PlaneContext {
+  return {
+    node: identity?.node ?? "",
+    nodes: identity?.nodes ?? 1,
+    registry: registryOf(plugin),
+    listen: (address) => started().listenFor(plugin, address),
+    openOn: (node, purpose, connection) => started().openOn(plugin, node, purpose, connection),
   };
 }
 
@@ -99,7 +137,7 @@ async function usePlugin(plugin: PlanePlugin) {
     return new InlineHandle(name, traits, running);
   }
   const log = openLogBatch(`plugin:${name}`, logLevel, supervisor);
-  const context = { name, log, files: plugin.files, ...servicesFor(name) };
+  const context = { name, log, files: plugin.files, plane: planeFor(name), ...servicesFor(name) };
   const fresh = await RunningPlugin.start(plugin.module, plugin.config, context);
   inline.set(name, fresh);
   return new InlineHandle(name, traits, fresh);

@@ -30,6 +30,9 @@ export interface PluginHandle {
   readonly handle?:
     | ((stream: ByteStream, connection: ConnectionInfo, scope: SignalScope) => Promise<void>)
     | undefined;
+  readonly open?:
+    | ((connection: ConnectionInfo, scope: SignalScope) => Promise<ByteStream>)
+    | undefined;
   readonly dialed?: (event: DialEvent) => unknown;
   readonly closed?: (event: ClosedEvent) => unknown;
 }
@@ -102,6 +105,11 @@ export class InlineHandle implements PluginHandle {
   get handle(): PluginHandle["handle"] {
     const { plugin } = this.#holder;
     return plugin.handle && ((stream, connection, scope) => plugin.handle!(stream, connection, scope));
+  }
+
+  get open(): PluginHandle["open"] {
+    const { plugin } = this.#holder;
+    return plugin.open && ((connection, scope) => plugin.open!(connection, scope));
   }
 
   dialed(event: DialEvent): unknown {

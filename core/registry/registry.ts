@@ -22,6 +22,8 @@ export interface SessionInfo {
   readonly slot: number;
   /** The most sessions there may be in all. */
   readonly maxSessions: number;
+  /** For how long its leases are kept when it is evicted or its node is lost, in milliseconds. */
+  readonly graceMs: number;
 }
 
 /** `superseded`: a newer run of the same holder is there. `limit`: there are as many sessions as there may be. */

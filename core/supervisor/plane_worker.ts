@@ -1,7 +1,9 @@
 import { NO_PERMISSIONS, type WorkerPermissions } from "../config/permissions.ts";
 import { openLedger } from "../data_plane/limits.ts";
-import type { PlaneMethods } from "../data_plane/methods.ts";
+import type { PlaneMethods, PlaneQuestions } from "../data_plane/methods.ts";
 import type { CancelKey } from "../data_plane/preface/postgres.ts";
+import type { PlaneIdentity } from "../data_plane/settings.ts";
+import type { RegistryHub } from "../registry/hub.ts";
 import type { Rpc } from "../rpc.ts";
 import { codeFolders } from "./code_folders.ts";
 import { findAmong } from "./find_cancel.ts";
@@ -43,19 +45,24 @@ export function planPlane(plan: PlanePlan): ManagedWorker<PlaneMethods> {
     methods: {
       ...state.logMethods(),
       findCancel: (key: CancelKey) => findAmong(state.planes.toSpliced(index, 1), key),
+      ...registryMethods(state.registries),
     },
     times: state.times,
     setUp: async (rpc) => {
       used = state.prepared;
       ledger = openLedger();
-      const identity = {
+      const identity: PlaneIdentity = {
         index,
+        node: name,
+        nodes: state.planes.length,
+        ...(reusePort && { handoverSecret: state.handoverSecret }),
         idPrefix: `${idPrefix}${index}.${(starts++).toString(36)}-`,
         logLevel: state.config.log.level,
         sharedLimits: state.limits.memory,
         ledger,
       };
       await rpc.call("start", identity, state.settings());
+      state.registries.attach(name, (plugin, events) => rpc.notify("registryEvents", plugin, events));
       await rpc.call("usePlugins", state.plugins.map(forPlane), folders);
     },
     begin: async (rpc) => {
@@ -63,15 +70,31 @@ export function planPlane(plan: PlanePlan): ManagedWorker<PlaneMethods> {
       if (used !== state.prepared) await rpc.call("usePlugins", state.plugins.map(forPlane), []); // a reload came between
       if (!state.draining) {
         await proof.of(rpc, { lenient: starts > 1 });
+        if (reusePort) state.nodePorts.set(name, await rpc.call("listenForPlanes"));
         await listen(rpc, state, reusePort);
       }
       await rpc.call("configure", state.settings()); // now with the ports as bound
+      void state.configurePlanes(); // the others, with those of this one; one that hangs holds up nobody
     },
     down: () => {
       state.limits.settle(ledger);
+      state.nodePorts.delete(name);
+      state.registries.detach(name);
       for (const { worker } of state.pluginUnits.values()) worker.rpc?.notify("planeLost", name);
     },
   }, state.log);
+}
+
+/** What a data plane may ask of the place where the truth about leases is kept. */
+function registryMethods(
+  registries: RegistryHub,
+): Pick<PlaneQuestions, "registryOpen" | "registryClaim" | "registryRelease" | "registryClose"> {
+  return {
+    registryOpen: (plugin, session) => registries.open(plugin, session),
+    registryClaim: (plugin, session, key, value) => registries.claim(plugin, session, key, value),
+    registryRelease: (plugin, session, key) => registries.release(plugin, session, key),
+    registryClose: (plugin, session, graceMs) => registries.close(plugin, session, graceMs),
+  };
 }
 
 async function listen(rpc: Rpc<PlaneMethods>, state: GatewayState, reusePort: boolean): Promise<void> {

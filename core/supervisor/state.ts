@@ -2,12 +2,16 @@ import type { GatewayConfig } from "../config/config.ts";
 import { SharedLimits } from "../data_plane/limits.ts";
 import type { PlaneMethods } from "../data_plane/methods.ts";
 import type { PlaneSettings } from "../data_plane/settings.ts";
+import { messageOf } from "../errors.ts";
 import { createLog, type Log, type LogEvent } from "../log.ts";
 import type { LogBatchMethods } from "../log_batch.ts";
 import { formatHostPort } from "../net/address.ts";
 import type { PluginHooks } from "../plugin/host.ts";
 import type { PluginWorkerMethods } from "../plugin/worker.ts";
+import { RegistryHub } from "../registry/hub.ts";
+import type { NodeId } from "../registry/registry.ts";
 import type { CertificateMaterial } from "../tls/certificates.ts";
+import { type IssueCertificate, IssuedCertificates } from "./issued_certificates.ts";
 import type { LogWriter } from "./log_writer.ts";
 import type { ManagedWorker, WorkerTimes } from "./managed_worker.ts";
 import type { CheckedPlugin } from "./plugins.ts";
@@ -41,8 +45,22 @@ export class GatewayState {
   adminAddress = "";
   /** Nothing is accepted any more. */
   draining = false;
+  /** Who holds which name, for the plugins. */
+  readonly registries: RegistryHub;
+  /** By which data planes know each other; see `handover.ts`. */
+  readonly handoverSecret: Uint8Array = crypto.getRandomValues(new Uint8Array(32));
+  /** Data plane → where it takes what others hand over. */
+  readonly nodePorts = new Map<NodeId, number>();
+  readonly #issued: IssuedCertificates;
 
-  constructor(prepared: Prepared, writer: LogWriter, times: Partial<WorkerTimes>) {
+  constructor(
+    prepared: Prepared,
+    writer: LogWriter,
+    times: Partial<WorkerTimes>,
+    issueCertificate?: IssueCertificate,
+  ) {
+    this.#issued = new IssuedCertificates(issueCertificate);
+    this.registries = new RegistryHub((name) => this.#certify(name));
     this.prepared = prepared;
     this.writer = writer;
     this.times = times;
@@ -63,11 +81,27 @@ export class GatewayState {
     const https = listeners.find((listener) => listener.kind === "stream");
     return {
       limits,
-      certificates: this.certificates,
+      certificates: [...this.certificates, ...this.#issued.all()],
+      nodes: Object.fromEntries(this.nodePorts),
       adminAddress: this.adminAddress || formatHostPort({ host: admin.hostname, port: admin.port }),
       httpsPort: (https && (this.ports.get(https.address) ?? https.port)) || 443,
       proxyFrom: Object.fromEntries(listeners.map(({ address, proxyFrom }) => [address, proxyFrom])),
     };
+  }
+
+  /** Gives every data plane the settings of now. One that dies meanwhile gets them when it is back. */
+  async configurePlanes(): Promise<void> {
+    const settings = this.settings();
+    await Promise.allSettled(this.planes.map(({ rpc }) => rpc?.call("configure", settings)));
+  }
+
+  /** Somebody holds this name now: there may be a certificate to be had for it. */
+  async #certify(name: string): Promise<void> {
+    try {
+      if (await this.#issued.ensure(name, this.certificates)) await this.configurePlanes();
+    } catch (error) {
+      this.log.error("certificate_not_issued", { name, reason: messageOf(error) });
+    }
   }
 
   /** What every worker may call: it reports what happens. */

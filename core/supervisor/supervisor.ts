@@ -7,6 +7,7 @@ import type { PlaneMethods } from "../data_plane/methods.ts";
 import type { Log } from "../log.ts";
 import { formatHostPort } from "../net/address.ts";
 import { loadCertificates } from "../tls/certificates.ts";
+import type { IssueCertificate } from "./issued_certificates.ts";
 import type { LogWriter } from "./log_writer.ts";
 import { ManagedWorker, type WorkerTimes } from "./managed_worker.ts";
 import { MutualTlsProof } from "./mutual_tls.ts";
@@ -30,6 +31,8 @@ export interface SupervisorOptions {
   readonly writer: LogWriter;
   /** How every worker is watched. */
   readonly times?: Partial<WorkerTimes>;
+  /** Makes a certificate for a name that a plugin's client has come to hold, where there is none. */
+  readonly issueCertificate?: IssueCertificate | undefined;
 }
 
 /**
@@ -45,8 +48,11 @@ export class Supervisor {
   #watchdog: Watchdog | undefined;
   #stopping: Promise<void> | undefined;
 
-  private constructor(prepared: Prepared, { threads, writer, times = {} }: SupervisorOptions) {
-    const state = this.#state = new GatewayState(prepared, writer, times);
+  private constructor(
+    prepared: Prepared,
+    { threads, writer, times = {}, issueCertificate }: SupervisorOptions,
+  ) {
+    const state = this.#state = new GatewayState(prepared, writer, times, issueCertificate);
     const [wiring, proof] = [new Wiring(state), new MutualTlsProof(state)];
     for (const plugin of prepared.plugins) {
       if (plugin.isolation === "worker") {
@@ -164,14 +170,8 @@ export class Supervisor {
         });
         state.adminAddress = formatHostPort({ host: bound.hostname, port: bound.port });
       },
-      begin: () => this.#configurePlanes(), // now with the admin side's address as bound
+      begin: () => state.configurePlanes(), // now with the admin side's address as bound
     }, this.log);
-  }
-
-  /** A plane that dies meanwhile gets its settings when it is back. */
-  async #configurePlanes(): Promise<void> {
-    const settings = this.#state.settings();
-    await Promise.allSettled(this.planes.map(({ rpc }) => rpc?.call("configure", settings)));
   }
 
   /**
@@ -220,6 +220,7 @@ export class Supervisor {
     await stopAll([...this.pluginUnits.values()].map(({ worker }) => worker));
     await stopAll([this.#admin]);
     await this.#watchdog?.stop();
+    this.#state.registries[Symbol.dispose]();
     this.log.info("stopped");
     await this.#state.writer.flush();
   }

@@ -25,6 +25,11 @@ export class Lru<V> {
     }
   }
 
+  /** Counts as no use. */
+  values(): V[] {
+    return [...this.#entries.values()];
+  }
+
   clear(): void {
     this.#entries.clear();
   }
