@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { GatewayError, messageOf } from "../errors.ts";
-import { parseCertificate } from "./certificates.ts";
+import { type CertificateMaterial, parseCertificate } from "./certificates.ts";
 import { ALGORITHM, exportKey, generateKeys, loadX509, randomHex, randomSerial, validFor } from "./x509.ts";
 
 const DAY_MS = 86_400_000;
@@ -68,6 +68,28 @@ export async function ensureDevelopmentCertificates(
       { cause: error },
     );
   }
+}
+
+/**
+ * Makes certificates for further names within `localhost` by the development CA of `folder`. They are kept in memory only,
+ * and so is the CA's key from now on: nothing is read later.
+ *
+ * @returns `undefined` for every name that the CA is not for.
+ * @throws {GatewayError} `certificate-invalid`: there is no CA in the folder.
+ */
+export async function developmentIssuer(
+  folder: string,
+): Promise<(name: string) => Promise<CertificateMaterial | undefined>> {
+  const authority = await readAuthority(join(folder, "ca.pem"), join(folder, "ca-key.pem"));
+  if (authority === undefined) {
+    throw new GatewayError("certificate-invalid", `There is no development CA in "${folder}"`);
+  }
+  return async (name) => {
+    if (!name.endsWith(".localhost")) return undefined;
+    const { certPem, keyPem } = await issue(authority, [name]);
+    const source = `(development CA, for ${name})`;
+    return await parseCertificate(`${certPem}\n${authority.certPem}`, keyPem, { cert: source, key: source });
+  };
 }
 
 interface Pair {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { ConnectionRow } from "../../../core/data_plane/snapshot.ts";
+import type { ConnectionRow, GatewayTunnel } from "../../../core/data_plane/snapshot.ts";
 import { GatewayError } from "../../../core/errors.ts";
 import { adminApp } from "../../../core/admin/api.ts";
 import { HostGuard } from "../../../core/admin/host_guard.ts";
@@ -19,6 +19,18 @@ const ROW: ConnectionRow = {
   bytesIn: 1,
   bytesOut: 2,
   since: 1_700_000_000_000,
+};
+const TUNNEL: GatewayTunnel = {
+  id: "t1",
+  plugin: "ws-agent",
+  owner: "laptops",
+  source: { address: "192.0.2.1", port: 4711 },
+  since: 1_700_000_000_000,
+  roundTripMs: 12.5,
+  streams: 3,
+  bytesIn: 1,
+  bytesOut: 2,
+  services: [{ id: "1", name: "app", protocol: "http", url: "https://app.example.com" }],
 };
 const ROUTES = [{ plugin: "static", match: "db.example.com", action: "forward" }];
 
@@ -53,11 +65,13 @@ const READS = [
   { path: "/api/v1/plugins", answer: { plugins: STATUS.plugins } },
   { path: "/api/v1/routes", answer: { routes: ROUTES } },
   { path: "/api/v1/connections", answer: { connections: [ROW], truncated: false } },
+  { path: "/api/v1/tunnels", answer: { tunnels: [TUNNEL], truncated: false } },
 ];
 for (const { path, answer } of READS) {
   Deno.test(`GET ${path} answers in JSON`, async () => {
     await using admin = await openAdmin({
       connections: () => Promise.resolve([ROW]),
+      tunnels: () => Promise.resolve([TUNNEL]),
       routes: () => Promise.resolve(ROUTES),
     });
     const { status, headers, body } = await request(admin.address, { path });
@@ -108,6 +122,43 @@ Deno.test("DELETE /api/v1/connections/ID closes that one: 204, and 404 when ther
   assert.deepEqual(JSON.parse(body), { error: { code: "not_found", message: "No such connection" } });
 });
 
+Deno.test("GET /api/v1/tunnels asks for one row more than it shows, and refuses a limit that is none", async () => {
+  const asked: number[] = [];
+  await using admin = await openAdmin({
+    tunnels: (limit) => {
+      asked.push(limit);
+      return Promise.resolve(Array.from({ length: limit }, (_, i) => ({ ...TUNNEL, id: `t${i}` })));
+    },
+  });
+  const { body } = await request(admin.address, { path: "/api/v1/tunnels?limit=2" });
+  const { tunnels, truncated } = JSON.parse(body);
+  assert.deepEqual([tunnels.map(({ id }: GatewayTunnel) => id), truncated], [["t0", "t1"], true]);
+  assert.equal((await request(admin.address, { path: "/api/v1/tunnels?limit=0" })).status, 400);
+  assert.deepEqual(asked, [3]);
+});
+
+Deno.test("GET /api/v1/tunnels hides what looks like a secret, and nothing in it opens a tag", async () => {
+  const row: GatewayTunnel = {
+    ...TUNNEL,
+    owner: "<script>alert(1)</script>",
+    services: [{ id: "1", name: "a", protocol: "http", url: "https://a", target: "http://u:planted@host" }],
+  };
+  await using admin = await openAdmin({ tunnels: () => Promise.resolve([row]) });
+  const { body } = await request(admin.address, { path: "/api/v1/tunnels" });
+  assert.doesNotMatch(body, /planted|[<>]/);
+  assert.equal(JSON.parse(body).tunnels[0].owner, row.owner);
+});
+
+Deno.test("DELETE /api/v1/tunnels/ID closes that one: 204, and 404 when there is none", async () => {
+  const open = new Set(["t1"]);
+  await using admin = await openAdmin({ closeTunnel: (id) => Promise.resolve(open.delete(id)) });
+  const once = { method: "DELETE", path: "/api/v1/tunnels/t1" };
+  assert.deepEqual([(await request(admin.address, once)).status, open.size], [204, 0]);
+  const { status, body } = await request(admin.address, once);
+  assert.equal(status, 404);
+  assert.deepEqual(JSON.parse(body), { error: { code: "not_found", message: "No such tunnel" } });
+});
+
 for (
   const path of ["/nothing", "/api/v1", "/api/v1/status/", "/api/v2/status", "//api/v1/status", "/../healthz"]
 ) {
@@ -126,6 +177,8 @@ const WRONG_METHODS = [
   { method: "DELETE", path: "/api/v1/connections", allow: "GET, HEAD" },
   { method: "OPTIONS", path: "/api/v1/status", allow: "GET, HEAD" },
   { method: "GET", path: "/api/v1/connections/c1", allow: "DELETE" },
+  { method: "DELETE", path: "/api/v1/tunnels", allow: "GET, HEAD" },
+  { method: "GET", path: "/api/v1/tunnels/t1", allow: "DELETE" },
 ];
 for (const { method, path, allow } of WRONG_METHODS) {
   Deno.test(`${method} ${path} is 405 and says what is allowed`, async () => {

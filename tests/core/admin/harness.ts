@@ -82,6 +82,8 @@ export function fakeGateway(overrides: Partial<AdminMethods> = {}): AdminMethods
     metrics: () => Promise.resolve({ planes: [], plugins: [] }),
     connections: () => Promise.resolve([]),
     closeConnection: () => Promise.resolve(false),
+    tunnels: () => Promise.resolve([]),
+    closeTunnel: () => Promise.resolve(false),
     routes: () => Promise.resolve([]),
     ...overrides,
   };
@@ -94,6 +96,7 @@ export const STATUS: GatewayStatus = {
   draining: false,
   listeners: [{ address: "127.0.0.1:8443", kind: "stream" }],
   connections: { active: 2, total: 9 },
+  tunnels: { active: 0, oldest: [] },
   bytes: { in: 1_000, out: 2_000 },
   rejected: { unknown_name: 3 },
   plugins: [{

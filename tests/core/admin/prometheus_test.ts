@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DataPlaneMetrics } from "../../../core/data_plane/metrics.ts";
 import type { MetricsSnapshot } from "../../../core/data_plane/snapshot.ts";
-import type { MetricSample } from "../../../core/plugin/contract.ts";
+import type { DistributionSample, MetricSample, NumberSample } from "../../../core/plugin/contract.ts";
 import { parseExposition } from "./exposition.ts";
 import { openAdmin, request } from "./harness.ts";
 import { granted } from "../../support/permissions.ts";
@@ -87,7 +87,7 @@ Deno.test("/metrics counts refused tokens", async () => {
   assert.equal(sampleOf(families, "auth_failures_total", { plugin: "admin", reason: "wrong_token" }), 1);
 });
 
-function sample(given: Partial<MetricSample>): MetricSample {
+function sample(given: Partial<NumberSample>): NumberSample {
   return { name: "mine", help: "h", type: "gauge", labels: {}, value: 1, ...given };
 }
 
@@ -113,6 +113,59 @@ const UNUSABLE: readonly { what: string; sample: MetricSample }[] = [
   { what: "the gateway's own name", sample: sample({ name: "plugin_up", labels: { plugin: "static" } }) },
   { what: "a part of the gateway's histogram", sample: sample({ name: "preface_seconds_count" }) },
 ];
+function histogram(given: Partial<DistributionSample> = {}): DistributionSample {
+  const buckets = [{ le: 0.1, count: 1 }, { le: 1, count: 3 }];
+  return { name: "mine", help: "h", type: "histogram", labels: {}, buckets, sum: 7, count: 4, ...given };
+}
+
+Deno.test("/metrics has a plugin's histograms, added up over equal labels", async () => {
+  const families = await scrape([], [
+    histogram({ labels: { code: "2xx" } }),
+    histogram({ labels: { code: "2xx" } }),
+    histogram({ labels: { code: "5xx" }, buckets: [], sum: 0, count: 0 }),
+  ]);
+  assert.equal(families.get("postern_mine")?.type, "histogram");
+  const bucket = (le: string) => sampleOf(families, "mine", { code: "2xx", le }, "mine_bucket");
+  assert.deepEqual(["0.1", "1", "+Inf"].map(bucket), [2, 6, 8]);
+  assert.equal(sampleOf(families, "mine", { code: "2xx" }, "mine_sum"), 14);
+  assert.equal(sampleOf(families, "mine", { code: "5xx" }, "mine_count"), 0);
+});
+
+const UNUSABLE_HISTOGRAMS: readonly { what: string; given: Partial<DistributionSample> }[] = [
+  { what: "bounds that do not rise", given: { buckets: [{ le: 1, count: 1 }, { le: 1, count: 1 }] } },
+  { what: "an infinite bound", given: { buckets: [{ le: Infinity, count: 4 }] } },
+  { what: "counts that fall", given: { buckets: [{ le: 1, count: 3 }, { le: 2, count: 2 }] } },
+  { what: "a bucket with more than there is", given: { buckets: [{ le: 1, count: 5 }] } },
+  { what: "a count below zero", given: { buckets: [{ le: 1, count: -1 }] } },
+  { what: "a bucket that is none", given: { buckets: [null as unknown as { le: number; count: number }] } },
+  { what: "no buckets at all", given: { buckets: undefined as unknown as [] } },
+  { what: "too many buckets", given: { buckets: Array.from({ length: 65 }, (_, le) => ({ le, count: 1 })) } },
+  { what: "no sum", given: { sum: NaN } },
+  { what: "a label of the format's own", given: { labels: { le: "1" } } },
+  { what: "the gateway's own name", given: { name: "preface_seconds" } },
+  { what: "parts that the gateway's own histogram has", given: { name: "preface_seconds_bucket" } },
+];
+for (const { what, given } of UNUSABLE_HISTOGRAMS) {
+  Deno.test(`/metrics leaves out a plugin's histogram with ${what}`, async () => {
+    const plane = busyPlane().snapshot();
+    const withSample = await scrape([plane], [histogram(given)]);
+    assert.deepEqual(withSample, await scrape([plane]));
+  });
+}
+
+for (const type of ["counter", "histogram"] as const) {
+  Deno.test(`/metrics keeps a plugin's histogram apart from its ${type} of the same lines`, async () => {
+    const other = type === "counter"
+      ? sample({ name: "mine_count", type })
+      : histogram({ name: "mine_count", buckets: [] });
+    assert.deepEqual(
+      [...(await scrape([], [histogram(), other])).keys()].includes("postern_mine_count"),
+      false,
+    );
+    assert.deepEqual([...(await scrape([], [other, histogram()])).keys()].includes("postern_mine"), false);
+  });
+}
+
 for (const { what, sample } of UNUSABLE) {
   Deno.test(`/metrics leaves out a plugin's sample with ${what}`, async () => {
     const plane = busyPlane().snapshot();
@@ -122,6 +175,12 @@ for (const { what, sample } of UNUSABLE) {
     assert.equal(sampleOf(withSample, "plugin_up", { plugin: "static" }), 1);
   });
 }
+
+Deno.test("/metrics counts a plugin's histograms by their lines", async () => {
+  const many = Array.from({ length: 2_000 }, (_, i) => histogram({ labels: { i: `${i}` } }));
+  const families = await scrape([], many);
+  assert.equal(families.get("postern_mine")?.samples.length, 5_000);
+});
 
 Deno.test("/metrics takes a bounded number of samples from plugins", async () => {
   const many = Array.from({ length: 20_000 }, (_, i) => sample({ labels: { i: `${i}` } }));

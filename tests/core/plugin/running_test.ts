@@ -121,6 +121,39 @@ for (
   });
 }
 
+Deno.test({
+  name: "the tunnels of a plugin are those of the instance that answers now; one without any has none",
+  ignore,
+  async fn() {
+    await using stack = new AsyncDisposableStack();
+    const { plugin, lives } = await start({ id: 1 });
+    stack.use(plugin);
+    plugin.drain();
+    assert.deepEqual([plugin.tunnels(), plugin.closeTunnel("1")], [[], false]);
+    await plugin.reload({ id: 2, tunnels: "one" }, {});
+    assert.deepEqual(plugin.tunnels().map(({ id }) => id), ["2"]);
+    assert.deepEqual([plugin.closeTunnel("1"), plugin.closeTunnel("2")], [false, true]);
+    plugin.drain();
+    assert.equal(lives().at(-1), "drain 2");
+  },
+});
+
+Deno.test({
+  name: "a plugin that fails to tell of its tunnels has none, and the log hears of it",
+  ignore,
+  async fn() {
+    await using stack = new AsyncDisposableStack();
+    const { plugin, events } = await start({ id: 1, tunnels: "throws" });
+    stack.use(plugin);
+    assert.deepEqual([plugin.tunnels(), plugin.closeTunnel("1"), plugin.drain()], [[], false, undefined]);
+    assert.deepEqual(events.map(({ event, fields }) => [event, fields["hook"], fields["reason"]]), [
+      ["plugin_fault", "tunnels", "no idea"],
+      ["plugin_fault", "closeTunnel", "no idea"],
+      ["plugin_fault", "drain", "no idea"],
+    ]);
+  },
+});
+
 for (const file of ["no_plugin.ts", "../../support/until.ts"]) {
   Deno.test({
     name: `importDefinition() refuses ${file}, and says what to write`,

@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { SILENT_LOG } from "../../../core/log.ts";
 import { loadCertificates } from "../../../core/tls/certificates.ts";
 import { CertificateStore } from "../../../core/tls/contexts.ts";
-import { ensureDevelopmentCertificates } from "../../../core/tls/dev_ca.ts";
+import { developmentIssuer, ensureDevelopmentCertificates } from "../../../core/tls/dev_ca.ts";
 import { createTerminator } from "../../../core/tls/terminate.ts";
 import { writeAll } from "../../../core/byte_stream.ts";
 import { createAuthority } from "../../support/certificates.ts";
@@ -146,4 +146,28 @@ Deno.test("Whoever steals the development CA cannot use it for any other name", 
     assert.equal(code === 0, trusted, `${name}: ${stderr}`);
     if (!trusted) assert.match(stderr, /permitted subtree violation/);
   }
+});
+
+Deno.test(
+  "A certificate for a name that has come later is of the same CA, and kept nowhere",
+  files,
+  async () => {
+    await using folder = await temporaryFolder();
+    await ensureDevelopmentCertificates(folder.path);
+    const before = [...Deno.readDirSync(folder.path)].map(({ name }) => name).sort();
+    const issue = await developmentIssuer(folder.path);
+    for (const stray of ["example.com", "localhost", "demolocalhost"]) {
+      assert.equal(await issue(stray), undefined, stray);
+    }
+    const material = await issue("app.localhost");
+    assert.deepEqual(material?.names, ["app.localhost"]);
+    const ca = new X509Certificate(await Deno.readTextFile(`${folder.path}/ca.pem`));
+    assert.ok(new X509Certificate(material.certPem).verify(ca.publicKey));
+    assert.deepEqual([...Deno.readDirSync(folder.path)].map(({ name }) => name).sort(), before);
+  },
+);
+
+Deno.test("Where there is no development CA, there is nobody to issue certificates", files, async () => {
+  await using folder = await temporaryFolder();
+  await assert.rejects(() => developmentIssuer(folder.path), /There is no development CA/);
 });
