@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { GatewayStatus } from "../core/data_plane/snapshot.ts";
+import type { GatewayStatus, GatewayTunnel } from "../core/data_plane/snapshot.ts";
 import { CommandError } from "./command_error.ts";
 import { EXIT } from "./exit_codes.ts";
 
@@ -13,6 +13,25 @@ export interface AdminTarget {
 /** How long a gateway may take to answer: its own deadline for an answer is 5 s. */
 const ANSWER_TIMEOUT_MS = 7_000;
 
+const TUNNEL: z.ZodType<GatewayTunnel> = z.looseObject({
+  id: z.string(),
+  plugin: z.string(),
+  owner: z.string(),
+  source: z.looseObject({ address: z.string(), port: z.number() }),
+  since: z.number(),
+  roundTripMs: z.number().exactOptional(),
+  streams: z.number(),
+  bytesIn: z.number(),
+  bytesOut: z.number(),
+  services: z.array(z.looseObject({
+    id: z.string(),
+    name: z.string(),
+    protocol: z.string(),
+    url: z.string(),
+    target: z.string().exactOptional(),
+  })),
+});
+
 /** What is read of `/api/v1/status`. A newer gateway may say more, and that is kept for `--json`. */
 const STATUS: z.ZodType<GatewayStatus> = z.looseObject({
   version: z.string(),
@@ -21,6 +40,7 @@ const STATUS: z.ZodType<GatewayStatus> = z.looseObject({
   draining: z.boolean(),
   listeners: z.array(z.looseObject({ address: z.string(), kind: z.enum(["stream", "http"]) })),
   connections: z.looseObject({ active: z.number(), total: z.number() }),
+  tunnels: z.looseObject({ active: z.number(), oldest: z.array(TUNNEL) }),
   bytes: z.looseObject({ in: z.number(), out: z.number() }),
   rejected: z.record(z.string(), z.number()),
   plugins: z.array(z.looseObject({

@@ -7,6 +7,7 @@ import { checkCommand } from "./commands/check.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { gatewayCommand } from "./commands/gateway.ts";
 import { statusCommand } from "./commands/status.ts";
+import { tokenCommand } from "./commands/token.ts";
 import { EXIT } from "./exit_codes.ts";
 
 /**
@@ -26,8 +27,9 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .addCommand(explainCommand())
     .addCommand(statusCommand())
     .addCommand(agentCommand())
+    .addCommand(tokenCommand())
     .showHelpAfterError("(postern --help shows the commands)");
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands.flatMap(withSubcommands)]) {
     command.exitOverride().configureOutput({ writeErr: (text) => writeError(text) });
   }
   try {
@@ -36,6 +38,10 @@ export async function runCli(args: readonly string[]): Promise<number> {
   } catch (error) {
     return tell(error);
   }
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 /** Says what is wrong, and gives the exit code that goes with it. */

@@ -8,6 +8,7 @@ import { readConfig } from "../core/config/read_config.ts";
 import { prepare } from "../core/supervisor/prepare.ts";
 import type { Prepared } from "../core/supervisor/supervisor.ts";
 import { CommandError } from "./command_error.ts";
+import { DEVELOPMENT_FOLDER, ensureDevelopmentToken } from "./development_token.ts";
 import { EXIT } from "./exit_codes.ts";
 
 /** What is read when no `--config` is given and it is there. */
@@ -57,11 +58,13 @@ export async function parseOptions(options: ConfigOptions, file: string | undefi
 }
 
 /**
- * Reads the config, and lets the plugins check their sections.
+ * Reads the config, and lets the plugins check their sections. What the development config names, and is not there yet, is
+ * made before.
  *
  * @throws {CommandError} With everything that is wrong, one line each.
  */
 export async function prepareOptions(options: ConfigOptions, file: string | undefined): Promise<Prepared> {
+  if (file === undefined) await ensureDevelopmentToken(DEVELOPMENT_FOLDER);
   const preparation = await prepare(await parseOptions(options, file));
   if (preparation.ok) return preparation.prepared;
   throw new CommandError(preparation.problems.map(formatProblem).join("\n"), EXIT.wrongUsage);

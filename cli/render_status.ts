@@ -1,4 +1,5 @@
-import type { GatewayStatus, PluginRow } from "../core/data_plane/snapshot.ts";
+import type { GatewayStatus, GatewayTunnel, PluginRow } from "../core/data_plane/snapshot.ts";
+import { formatHostPort } from "../core/net/address.ts";
 
 /**
  * A gateway's status as a page for a terminal.
@@ -23,6 +24,7 @@ export function renderStatus(status: GatewayStatus, now: number = Date.now()): s
     table(["LISTENER", "KIND"], status.listeners.map(({ address, kind }) => [address, kind])),
     table(["PLUGIN", "RUNS", "STATE", "READY", "RESTARTS", ""], status.plugins.map(pluginCells)),
     ...status.plugins.flatMap(detailTables),
+    tunnelTable(status.tunnels, now),
     refused.length === 0 ? [] : table(["REFUSED", "COUNT"], refused.map(([reason, n]) => [reason, `${n}`])),
   ];
   return sections.filter((lines) => lines.length > 0).map((lines) => lines.join("\n") + "\n").join("\n");
@@ -76,8 +78,39 @@ function detailCell(column: string, value: unknown): string {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+/** A line for each service, beside its tunnel; one without services has a line too. */
+function tunnelTable({ active, oldest }: GatewayStatus["tunnels"], now: number): string[] {
+  if (active === 0) return [];
+  const head = ["TUNNEL", "OWNER", "FROM", "UP", "RTT", "STREAMS", "IN", "OUT", "SERVICE", "TARGET"];
+  const shown = oldest.slice(0, MAX_DETAIL_ROWS);
+  const lines = table(head, shown.flatMap((tunnel) => tunnelCells(tunnel, now)));
+  return active > shown.length ? [...lines, `and ${active - shown.length} more`] : lines;
+}
+
+function tunnelCells(tunnel: GatewayTunnel, now: number): string[][] {
+  const { source, roundTripMs } = tunnel;
+  const own = [
+    tunnel.id,
+    tunnel.owner,
+    formatHostPort({ host: source.address, port: source.port }),
+    formatDuration(now - tunnel.since),
+    roundTripMs === undefined ? "" : `${roundTripMs.toFixed(roundTripMs < 10 ? 1 : 0)} ms`,
+    `${tunnel.streams}`,
+    formatBytes(tunnel.bytesIn),
+    formatBytes(tunnel.bytesOut),
+  ];
+  const [first, ...others] = tunnel.services.slice(0, MAX_DETAIL_ROWS);
+  const blank = own.map(() => "");
+  const rest = tunnel.services.length - MAX_DETAIL_ROWS;
+  return [
+    [...own, first?.url ?? "", first?.target ?? ""],
+    ...others.map(({ url, target = "" }) => [...blank, url, target]),
+    ...(rest > 0 ? [[...blank, `and ${rest} more`, ""]] : []),
+  ];
+}
+
 /** Columns as wide as their longest cell, two spaces apart. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const cells = [head, ...rows].map((row) => row.map(plain));
   const widths = head.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
   return cells.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd());

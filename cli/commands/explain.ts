@@ -153,6 +153,10 @@ function describeDecision(decision: Decision): string {
     }
     case "handle":
       return "the plugin answers itself";
+    case "open":
+      return `relay to a stream that the plugin opens: ${decision.target}`;
+    case "handover":
+      return `hand over to ${decision.node}, as it came`;
     case "reject":
       return `refused: ${decision.reason}${decision.detail === undefined ? "" : ` (${decision.detail})`}`;
   }

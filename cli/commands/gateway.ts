@@ -5,8 +5,8 @@ import { messageOf } from "../../core/errors.ts";
 import { LOG_LEVELS } from "../../core/log.ts";
 import { giveUpPermissions } from "../../core/supervisor/give_up.ts";
 import { LogWriter } from "../../core/supervisor/log_writer.ts";
-import { type Prepared, Supervisor } from "../../core/supervisor/supervisor.ts";
-import { ensureDevelopmentCertificates } from "../../core/tls/dev_ca.ts";
+import { type Prepared, Supervisor, type SupervisorOptions } from "../../core/supervisor/supervisor.ts";
+import { developmentIssuer, ensureDevelopmentCertificates } from "../../core/tls/dev_ca.ts";
 import { watchFiles } from "../../core/watch_files.ts";
 import { CommandError } from "../command_error.ts";
 import {
@@ -16,15 +16,15 @@ import {
   type ConfigOptions,
   prepareOptions,
 } from "../config_options.ts";
+import { DEVELOPMENT_FOLDER } from "../development_token.ts";
 import { EXIT } from "../exit_codes.ts";
 import { describeGateway } from "../describe_gateway.ts";
 
 /** More data planes than this only cost memory on any machine that runs today. */
 const MAX_THREADS = 64;
-/** Where the development gateway keeps its certificate authority. */
-const DEVELOPMENT_FOLDER = ".postern";
-/** `demo` by its full name: OpenSSL, and so curl, takes no wildcard right below a top-level name. */
-const DEVELOPMENT_NAMES = ["localhost", "*.localhost", "demo.localhost"];
+const DEVELOPMENT_NAMES = ["localhost", "tunnel.localhost"];
+/** So that a name which nobody holds has an answer, too: few clients take it, and those that do not are told in TLS. */
+const DEVELOPMENT_WILDCARD = "*.localhost";
 
 interface GatewayOptions extends ConfigOptions {
   readonly threads: number;
@@ -51,12 +51,16 @@ async function run(options: GatewayOptions): Promise<void> {
   const withLog = { ...options, set: [...options.set, ...logSettings(options)] };
   const file = await configFile(options);
   const prepared = await prepareOptions(withLog, file);
-  const hints = file === undefined ? await prepareDevelopment(prepared.config) : [];
+  const development = file === undefined ? await prepareDevelopment(prepared.config) : NO_DEVELOPMENT;
   const writer = new LogWriter(prepared.config.log.format, Deno.stdout);
-  const supervisor = await Supervisor.start(prepared, { threads: options.threads, writer });
+  const supervisor = await Supervisor.start(prepared, {
+    threads: options.threads,
+    writer,
+    ...development.certificates,
+  });
   const givenUp = await giveUpPermissions(prepared.plugins);
   supervisor.log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
-  const banner = new TextEncoder().encode(describeGateway(supervisor, configName(file), hints));
+  const banner = new TextEncoder().encode(describeGateway(supervisor, configName(file), development.hints));
   // Where the log is for programs, it has the standard output to itself.
   await (prepared.config.log.format === "json" ? Deno.stderr : Deno.stdout).write(banner);
   const drained = await serve(supervisor, () => prepareOptions(withLog, file), file);
@@ -176,16 +180,32 @@ class Watch {
   }
 }
 
-/**
- * A development gateway makes its own certificates; with other ones configured there is nothing to make.
- *
- * @returns What to tell the user about them.
- */
-async function prepareDevelopment({ tls, listeners }: GatewayConfig): Promise<string[]> {
-  if (!tls.certificates.some(({ cert }) => cert.startsWith(DEVELOPMENT_FOLDER))) return [];
+/** What a development gateway has beside its config. */
+interface Development {
+  /** What to tell the user. */
+  readonly hints: readonly string[];
+  readonly certificates?: Pick<SupervisorOptions, "issueCertificate" | "certifiedNames">;
+}
+
+const NO_DEVELOPMENT: Development = { hints: [] };
+
+/** A development gateway makes its own certificates; with other ones configured there is nothing to make. */
+async function prepareDevelopment({ tls, listeners, plugins }: GatewayConfig): Promise<Development> {
+  if (!tls.certificates.some(({ cert }) => cert.startsWith(DEVELOPMENT_FOLDER))) return NO_DEVELOPMENT;
   const { ca } = await ensureDevelopmentCertificates(DEVELOPMENT_FOLDER, DEVELOPMENT_NAMES);
+  const certificates = {
+    issueCertificate: await developmentIssuer(DEVELOPMENT_FOLDER),
+    certifiedNames: [DEVELOPMENT_WILDCARD],
+  };
+  if (!plugins.some(({ name }) => name === "ws-agent")) return { hints: [], certificates };
   const port = listeners.find(({ kind }) => kind === "stream")?.port;
-  return [`try    curl --cacert ${ca} https://demo.localhost:${port}/`];
+  return {
+    certificates,
+    hints: [
+      `expose deno task postern http 3000 --name demo  →  https://demo.localhost:${port}  →  127.0.0.1:3000`,
+      `trust  ${ca} (curl --cacert ${ca}; import it into a browser)`,
+    ],
+  };
 }
 
 function logSettings({ logLevel, logFormat }: GatewayOptions): string[] {

@@ -31,7 +31,7 @@ type FailStatus = 400 | 401 | 403 | 404 | 405 | 413 | 421 | 429 | 431 | 500 | 50
 /** Names and values together. The server reads up to 400 KiB; a browser sends less than 4 KiB. */
 const MAX_HEADER_BYTES = 16 * 1024;
 
-/** Rows of `/api/v1/connections` when nothing else is asked for, and at most. */
+/** Rows of `/api/v1/connections` and `/api/v1/tunnels` when nothing else is asked for, and at most. */
 const DEFAULT_ROWS = 1_000;
 const MAX_ROWS = 10_000;
 
@@ -100,7 +100,7 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
   app.get("/api/v1/routes", async (c) => json(c, { routes: await ask(gateway.routes()) }));
   app.get("/api/v1/connections", async (c) => {
     const limit = parseLimit(c.req.query("limit"));
-    if (limit === undefined) return fail(c, 400, "bad_request", `"limit" is a number from 1 to ${MAX_ROWS}`);
+    if (limit === undefined) return badLimit(c);
     const rows = await ask(gateway.connections(limit + 1));
     return json(c, { connections: rows.slice(0, limit), truncated: rows.length > limit });
   });
@@ -108,9 +108,21 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
     const closed = await ask(gateway.closeConnection(c.req.param("id")));
     return closed ? c.body(null, 204) : fail(c, 404, "not_found", "No such connection");
   });
+  app.get("/api/v1/tunnels", async (c) => {
+    const limit = parseLimit(c.req.query("limit"));
+    if (limit === undefined) return badLimit(c);
+    const rows = await ask(gateway.tunnels(limit + 1));
+    return json(c, { tunnels: rows.slice(0, limit), truncated: rows.length > limit });
+  });
+  app.delete("/api/v1/tunnels/:id", async (c) => {
+    const closed = await ask(gateway.closeTunnel(c.req.param("id")));
+    return closed ? c.body(null, 204) : fail(c, 404, "not_found", "No such tunnel");
+  });
 
   for (const path of Object.keys(PLACES.places)) app.all(path, (c) => wrongMethod(c, "GET, HEAD"));
-  app.all("/api/v1/connections/:id", (c) => wrongMethod(c, "DELETE"));
+  for (const rows of ["connections", "tunnels"]) {
+    app.all(`/api/v1/${rows}/:id`, (c) => wrongMethod(c, "DELETE"));
+  }
   app.notFound((c) => fail(c, 404, "not_found", "Nothing here; GET / lists what there is"));
   app.onError((error, c) => {
     log.error("admin_request_failed", { path: c.req.path, error: maskText(messageOf(error)) });
@@ -130,6 +142,8 @@ const PLACES = {
     "/api/v1/status": "the gateway as a whole",
     "/api/v1/connections":
       "open connections, oldest first; ?limit=; DELETE /api/v1/connections/ID closes one",
+    "/api/v1/tunnels":
+      "agents that are connected, oldest first; ?limit=; DELETE /api/v1/tunnels/ID disconnects one",
     "/api/v1/plugins": "plugins, their state and what each was granted",
     "/api/v1/routes": "what goes where",
   },
@@ -200,6 +214,10 @@ function parseLimit(text: string | undefined): number | undefined {
   if (text === undefined) return DEFAULT_ROWS;
   const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   return limit >= 1 && limit <= MAX_ROWS ? limit : undefined;
+}
+
+function badLimit(c: AdminContext): Response {
+  return fail(c, 400, "bad_request", `"limit" is a number from 1 to ${MAX_ROWS}`);
 }
 
 async function within<T>(ms: number, answer: Promise<T>): Promise<T> {

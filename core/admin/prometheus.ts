@@ -1,6 +1,6 @@
 import { DATA_PLANE_METRICS } from "../data_plane/metrics.ts";
 import type { GatewayStatus, HistogramSample, MetricsSnapshot } from "../data_plane/snapshot.ts";
-import type { MetricSample } from "../plugin/contract.ts";
+import type { DistributionSample, MetricSample } from "../plugin/contract.ts";
 
 /** Everything that `/metrics` is made of. */
 export interface MetricSources {
@@ -26,12 +26,17 @@ export interface MetricsPage {
 
 const PREFIX = "postern_";
 
-/** Samples that plugins may add to one page: a plugin that labels by connection must not make Prometheus choke. */
-const MAX_PLUGIN_SAMPLES = 5_000;
+/** Lines that plugins may add to one page: a plugin that labels by connection must not make Prometheus choke. */
+const MAX_PLUGIN_LINES = 5_000;
+/** Of one histogram; the usual choice is about a dozen. */
+const MAX_BUCKETS = 64;
 
 /** The names that the text format has; `__` is Prometheus's own. */
 const METRIC_NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,127}$/;
 const LABEL_NAME = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,63}$/;
+
+/** What the names of a histogram's lines end with, and nothing: that name is the family's. */
+const HISTOGRAM_PARTS = ["", "_bucket", "_sum", "_count"];
 
 type Labels = Readonly<Record<string, string>>;
 type Kind = "counter" | "gauge";
@@ -54,8 +59,20 @@ export function renderMetrics({ planes, plugins, own, status }: MetricSources): 
   addStatus(page, status);
   page.closeFamilies();
   for (const sample of own) page.addForeign(sample);
-  for (const sample of plugins.slice(0, MAX_PLUGIN_SAMPLES)) page.addForeign(sample);
+  for (const sample of firstLines(plugins, MAX_PLUGIN_LINES)) page.addForeign(sample);
   return page.render();
+}
+
+/** As many samples from the start as come to `limit` lines. */
+function firstLines(samples: readonly MetricSample[], limit: number): readonly MetricSample[] {
+  let lines = 0;
+  const end = samples.findIndex((sample) => (lines += linesOf(sample)) > limit);
+  return end === -1 ? samples : samples.slice(0, end);
+}
+
+/** A histogram has one more bucket, its sum and its count. */
+function linesOf(sample: MetricSample): number {
+  return sample.type === "histogram" && Array.isArray(sample.buckets) ? sample.buckets.length + 3 : 1;
 }
 
 function addStatus(page: Page, status: GatewayStatus): void {
@@ -140,44 +157,75 @@ class HistogramFamily {
 
 class Page {
   readonly #families = new Map<string, Family | HistogramFamily>();
+  /** Every name that stands in a line, by the family that it stands in. */
+  readonly #taken = new Map<string, string>();
   #closed: ReadonlySet<string> = new Set();
 
   /** A sample of our own. */
   add(kind: Kind, name: string, help: string, labels: Labels, value: number): void {
-    let family = this.#families.get(name);
-    if (family === undefined) this.#families.set(name, family = new Family(kind, help));
+    const family = this.#family(name, () => new Family(kind, help));
     if (family instanceof Family && family.kind === kind) family.add(cleaned(labels), value);
   }
 
   addHistogram(help: string, sample: HistogramSample): void {
-    let family = this.#families.get(sample.name);
-    if (family === undefined) {
-      this.#families.set(sample.name, family = new HistogramFamily(sample.name, help));
-    }
-    if (family instanceof HistogramFamily) family.add(sample);
+    const family = this.#family(sample.name, () => new HistogramFamily(sample.name, help));
+    if (family instanceof HistogramFamily) family.add({ ...sample, labels: cleaned(sample.labels) });
   }
 
   /** From here on nobody adds to what is there: a plugin can't count up the gateway's own numbers. */
   closeFamilies(): void {
-    this.#closed = new Set(
-      [...this.#families].flatMap(([name, { kind }]) =>
-        kind === "histogram" ? ["", "_bucket", "_sum", "_count"].map((part) => name + part) : name
-      ),
-    );
+    this.#closed = new Set(this.#families.keys());
   }
 
   /** A sample of somebody else. Left out when it would break the page. */
-  addForeign({ name, help, type, labels, value }: MetricSample): void {
-    if (this.#closed.has(name) || !METRIC_NAME.test(name) || !Number.isFinite(value)) return;
-    if (type !== "counter" && type !== "gauge") return;
+  addForeign(sample: MetricSample): void {
+    const { name, help, type, labels } = sample;
+    if (this.#closed.has(name) || !METRIC_NAME.test(name)) return;
     if (!Object.keys(labels).every((label) => LABEL_NAME.test(label))) return;
-    this.add(type, name, oneLine(help), labels, value);
+    if (type === "counter" || type === "gauge") {
+      if (Number.isFinite(sample.value)) this.add(type, name, oneLine(help), labels, sample.value);
+    } else if (type === "histogram" && isSound(sample)) {
+      this.addHistogram(oneLine(help), uncumulated(sample));
+    }
+  }
+
+  /** `undefined` when a name of its lines stands in another family already. */
+  #family(name: string, make: () => Family | HistogramFamily): Family | HistogramFamily | undefined {
+    const known = this.#families.get(name);
+    if (known !== undefined) return known;
+    const family = make();
+    const names = family.kind === "histogram" ? HISTOGRAM_PARTS.map((part) => name + part) : [name];
+    if (names.some((one) => this.#taken.has(one))) return undefined;
+    for (const one of names) this.#taken.set(one, name);
+    this.#families.set(name, family);
+    return family;
   }
 
   render(): MetricsPage {
     const families = [...this.#families].map(([name, family]) => writeFamily(PREFIX + name, family));
     return { contentType: "text/plain; version=0.0.4; charset=utf-8", body: families.join("\n") };
   }
+}
+
+/** Whether it makes a histogram as Prometheus has it: bounds and counts rise, and all is counted in the end. */
+function isSound({ labels, buckets, sum, count }: DistributionSample): boolean {
+  if (!Array.isArray(buckets) || buckets.length > MAX_BUCKETS || Object.hasOwn(labels, "le")) return false;
+  const bounds = buckets.map((bucket) => bucket?.le);
+  const counts = [0, ...buckets.map((bucket) => bucket?.count), count];
+  return [sum, ...bounds, ...counts].every(Number.isFinite) &&
+    bounds.every((bound, i) => bound > (bounds[i - 1] ?? -Infinity)) &&
+    counts.every((value, i) => value >= (counts[i - 1] ?? 0));
+}
+
+function uncumulated({ name, labels, buckets, sum, count }: DistributionSample): HistogramSample {
+  const cumulated = [...buckets.map((bucket) => bucket.count), count];
+  return {
+    name,
+    labels,
+    bounds: buckets.map(({ le }) => le),
+    counts: cumulated.map((value, i) => value - (cumulated[i - 1] ?? 0)),
+    sum,
+  };
 }
 
 function writeFamily(name: string, family: Family | HistogramFamily): string {

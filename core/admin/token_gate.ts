@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { MetricSample } from "../plugin/contract.ts";
+import type { NumberSample } from "../plugin/contract.ts";
 
 /** What a request's `Authorization` is worth. */
 export type TokenVerdict = "ok" | "missing" | "wrong" | "blocked";
@@ -60,7 +60,7 @@ export class TokenGate {
   }
 
   /** The refusals so far, for `/metrics`. */
-  samples(): readonly MetricSample[] {
+  samples(): readonly NumberSample[] {
     return Object.entries(this.#refused).map(([reason, value]) => ({
       name: "auth_failures_total",
       help: "Refused credentials, by who refused them and why.",

@@ -48,6 +48,8 @@ function gatewayOver(rpc: Rpc<AdminMethods>): AdminMethods {
     metrics: () => rpc.call("metrics"),
     connections: (limit) => rpc.call("connections", limit),
     closeConnection: (id) => rpc.call("closeConnection", id),
+    tunnels: (limit) => rpc.call("tunnels", limit),
+    closeTunnel: (id) => rpc.call("closeTunnel", id),
     routes: () => rpc.call("routes"),
   };
 }

@@ -2,7 +2,8 @@ import { type ConfigResult, type ConfigSource, parseConfig, type ParseOptions } 
 
 /**
  * The gateway that runs without a config file, for trying things out on one machine. A config like any other, so that
- * `--set` and `--plugins` work on it. Whoever runs it makes the certificate.
+ * `--set` and `--plugins` work on it. Whoever runs it makes
+ * the certificate and the token.
  */
 export const DEVELOPMENT_CONFIG: ConfigSource = {
   file: "(development config)",
@@ -19,7 +20,10 @@ log:
   format: pretty
 plugins:
   static: {}
-  welcome: {}
+  ws-agent:
+    domain: localhost
+    endpoint: tunnel.localhost
+    tokens: .postern/tokens.yaml
 `,
 };
 

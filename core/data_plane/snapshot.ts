@@ -1,4 +1,4 @@
-import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/contract.ts";
+import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "../plugin/contract.ts";
 
 /** A counter or gauge with its labels, as plain data. `name` has no `postern_` prefix. */
 export interface CounterSample {
@@ -40,6 +40,9 @@ export interface ConnectionRow {
   readonly since: number;
 }
 
+/** A row of `/api/v1/tunnels`. */
+export type GatewayTunnel = TunnelRow & { readonly plugin: string };
+
 /** A row of `/api/v1/plugins`. */
 export interface PluginRow {
   readonly name: string;
@@ -62,6 +65,8 @@ export interface GatewayStatus {
   /** As bound: a configured port 0 shows the real one. */
   readonly listeners: readonly { readonly address: string; readonly kind: "stream" | "http" }[];
   readonly connections: { readonly active: number; readonly total: number };
+  /** `oldest` has a hundred at most; `/api/v1/tunnels` has them all. */
+  readonly tunnels: { readonly active: number; readonly oldest: readonly GatewayTunnel[] };
   readonly bytes: { readonly in: number; readonly out: number };
   /** Refused connections by reason. */
   readonly rejected: Readonly<Record<string, number>>;
@@ -85,5 +90,9 @@ export interface AdminMethods {
   connections(limit: number): Promise<readonly ConnectionRow[]>;
   /** False when there is no such connection. */
   closeConnection(id: string): Promise<boolean>;
+  /** At most `limit` rows, oldest first. */
+  tunnels(limit: number): Promise<readonly GatewayTunnel[]>;
+  /** False when there is no such tunnel. */
+  closeTunnel(id: string): Promise<boolean>;
   routes(): Promise<readonly (RouteInfo & { readonly plugin: string })[]>;
 }

@@ -199,15 +199,34 @@ export interface RouteInfo {
   }[];
 }
 
-/** One sample of a metric that only this plugin has. `name` has no `postern_` prefix. */
-export interface MetricSample {
-  readonly name: string;
-  readonly help: string;
+/** One sample of a metric that only this plugin has. */
+export type MetricSample = NumberSample | DistributionSample;
+
+/** A counter or a gauge. */
+export interface NumberSample extends MetricIdentity {
   readonly type: "counter" | "gauge";
-  readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
   /** How the samples of several data planes become one. @default "sum" */
   readonly merge?: "sum" | "min" | "max";
+}
+
+/** A histogram. Those of several data planes are added up. */
+export interface DistributionSample extends MetricIdentity {
+  readonly type: "histogram";
+  /**
+   * How many values were at most `le`, those of the buckets before included; `le` rises. At most 64, and none for
+   * infinity: that is `count`.
+   */
+  readonly buckets: readonly { readonly le: number; readonly count: number }[];
+  readonly sum: number;
+  readonly count: number;
+}
+
+interface MetricIdentity {
+  /** Without the `postern_` prefix. */
+  readonly name: string;
+  readonly help: string;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** What `explain` prints: one line a step, and what it comes to. */

@@ -8,9 +8,11 @@
 export { z } from "zod";
 export { cidr, duration, type FieldRange, hostPort, size } from "../config/fields.ts";
 export { namePattern } from "../config/name_field.ts";
-export { formatHostPort, type HostPort, parseHostPort } from "../net/address.ts";
+export { formatHostPort, type HostPort, isAddress, parseCidrs, parseHostPort } from "../net/address.ts";
 export { canonicalName, type NamePattern, NameTable, parseNamePattern } from "../names.ts";
 export { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
+export { BufferPool } from "../data_plane/buffers.ts";
+export { encodeProxyV2, parseProxyHeader, TLV, type Tlv } from "../data_plane/preface/proxy_protocol.ts";
 export { type FaultCode, GatewayError, messageOf } from "../errors.ts";
 export type { Log, LogFields, LogLevel } from "../log.ts";
 export type {
@@ -39,6 +41,7 @@ export {
   type Handle,
   type Handover,
   type MetricSample,
+  type NumberSample,
   type Open,
   type PlaneContext,
   type Plugin,

@@ -9,6 +9,7 @@ import type {
   PluginFiles,
   PluginStatus,
   RouteInfo,
+  TunnelRow,
 } from "./contract.ts";
 
 /** What a plugin tells of itself, all at once. */
@@ -135,14 +136,42 @@ export class RunningPlugin {
     try {
       await this.#plugin.closed?.(event);
     } catch (error) {
-      if (!this.#faults.may("closed")) return;
-      const { log, name } = this.#context;
-      log.error("plugin_fault", { plugin: name, hook: "closed", reason: messageOf(error) });
+      this.#fault("closed", error);
     }
+  }
+
+  /** The tunnels that it has open. Never throws, as {@link closed}. */
+  tunnels(): readonly TunnelRow[] {
+    return this.#guarded("tunnels", (plugin) => plugin.tunnels?.()) ?? [];
+  }
+
+  /** Whether it had this tunnel, and ended it. Never throws, as {@link closed}. */
+  closeTunnel(id: string): boolean {
+    return this.#guarded("closeTunnel", (plugin) => plugin.closeTunnel?.(id)) ?? false;
+  }
+
+  /** Tells it that the gateway is about to end. Never throws, as {@link closed}. */
+  drain(): void {
+    this.#guarded("drain", (plugin) => plugin.drain?.());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#dispose(this.#plugin);
+  }
+
+  #guarded<T>(hook: string, work: (plugin: Plugin) => T): T | undefined {
+    try {
+      return work(this.#plugin);
+    } catch (error) {
+      this.#fault(hook, error);
+      return undefined;
+    }
+  }
+
+  #fault(hook: string, error: unknown): void {
+    if (!this.#faults.may(hook)) return;
+    const { log, name } = this.#context;
+    log.error("plugin_fault", { plugin: name, hook, reason: messageOf(error) });
   }
 
   /** A plugin that cannot end in order keeps nobody else from it. */

@@ -1,20 +1,26 @@
-import type { PlaneReport } from "../data_plane/methods.ts";
+import type { PlaneReport, PlaneTunnels } from "../data_plane/methods.ts";
 import { sumBy } from "../data_plane/metrics.ts";
 import type {
   AdminMethods,
   ConnectionRow,
   GatewayStatus,
+  GatewayTunnel,
   MetricsSnapshot,
   PluginRow,
 } from "../data_plane/snapshot.ts";
+import { oldestTunnels } from "../data_plane/tunnels.ts";
 import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/contract.ts";
 import type { PluginReport } from "../plugin/running.ts";
 import { VERSION } from "../version.ts";
+import { mergeSamples } from "./merge_samples.ts";
 import { type CheckedPlugin } from "./plugins.ts";
 import { PLANE_PERMISSIONS, type Supervisor } from "./supervisor.ts";
 
 /** How long a part may take to report, in milliseconds: one that hangs must not hide the others. */
 const REPORT_TIMEOUT_MS = 2000;
+
+/** `status` is read every second by people who watch it. */
+const TUNNELS_IN_STATUS = 100;
 
 /** What every part said at one moment. A part that is down, or late, is missing. */
 interface Reports {
@@ -40,13 +46,15 @@ export class Overview {
       metrics: () => this.#metrics(),
       connections: (limit) => this.#connections(limit),
       closeConnection: (id) => this.#closeConnection(id),
+      tunnels: async (limit) => (await this.#tunnels(limit)).rows,
+      closeTunnel: (id) => this.#closeTunnel(id),
       routes: () => this.#routes(),
     };
   }
 
   async #status(): Promise<GatewayStatus> {
     const { startedAt, planes, draining, listeners, reloadError, limits } = this.#supervisor;
-    const reports = await this.#collect();
+    const [reports, tunnels] = await Promise.all([this.#collect(), this.#tunnels(TUNNELS_IN_STATUS)]);
     const metrics = reports.planes.map((report) => report.metrics);
     const bytes = sumBy(metrics, "bytes_total", "direction");
     const ended = Object.values(sumBy(metrics, "connections_total", "result")).reduce((a, b) => a + b, 0);
@@ -57,6 +65,7 @@ export class Overview {
       draining,
       listeners,
       connections: { active: limits.open, total: ended + limits.open },
+      tunnels: { active: tunnels.active, oldest: tunnels.rows },
       bytes: { in: bytes["in"] ?? 0, out: bytes["out"] ?? 0 },
       rejected: sumBy(metrics, "rejected_total", "reason"),
       plugins: this.#pluginRows(reports),
@@ -98,6 +107,25 @@ export class Overview {
   async #closeConnection(id: string): Promise<boolean> {
     const found = await Promise.all(
       this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("closeConnection", id))),
+    );
+    return found.includes(true);
+  }
+
+  async #tunnels(limit: number): Promise<PlaneTunnels> {
+    const answers = await Promise.all(
+      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("tunnels", limit))),
+    );
+    const known = answers.filter((answer) => answer !== undefined);
+    const rows: GatewayTunnel[] = known.flatMap((answer) => answer.rows);
+    return {
+      active: known.reduce((sum, { active }) => sum + active, 0),
+      rows: oldestTunnels(rows, limit),
+    };
+  }
+
+  async #closeTunnel(id: string): Promise<boolean> {
+    const found = await Promise.all(
+      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("closeTunnel", id))),
     );
     return found.includes(true);
   }
@@ -178,22 +206,6 @@ function mergeRoutes(perPlane: readonly (readonly RouteInfo[])[]): RouteInfo[] {
     return { ...route, ...(targets && { targets }) };
   });
 }
-
-/** Samples of one name and one set of labels become one, as each says. */
-function mergeSamples(samples: readonly MetricSample[]): MetricSample[] {
-  const merged = new Map<string, MetricSample>();
-  for (const sample of samples) {
-    const key = JSON.stringify([sample.name, sample.labels]);
-    const before = merged.get(key);
-    merged.set(
-      key,
-      before ? { ...sample, value: MERGE[sample.merge ?? "sum"](before.value, sample.value) } : sample,
-    );
-  }
-  return [...merged.values()];
-}
-
-const MERGE = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max };
 
 /** The answer, or nothing when it fails or is late. */
 async function inTime<T>(answer: Promise<T> | undefined): Promise<T | undefined> {

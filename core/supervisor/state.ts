@@ -60,7 +60,7 @@ export class GatewayState {
     issueCertificate?: IssueCertificate,
   ) {
     this.#issued = new IssuedCertificates(issueCertificate);
-    this.registries = new RegistryHub((name) => this.#certify(name));
+    this.registries = new RegistryHub((name) => this.certify(name));
     this.prepared = prepared;
     this.writer = writer;
     this.times = times;
@@ -95,8 +95,8 @@ export class GatewayState {
     await Promise.allSettled(this.planes.map(({ rpc }) => rpc?.call("configure", settings)));
   }
 
-  /** Somebody holds this name now: there may be a certificate to be had for it. */
-  async #certify(name: string): Promise<void> {
+  /** There may be a certificate to be had for this name: somebody holds it now. Never rejects. */
+  async certify(name: string): Promise<void> {
     try {
       if (await this.#issued.ensure(name, this.certificates)) await this.configurePlanes();
     } catch (error) {

@@ -33,6 +33,8 @@ export interface SupervisorOptions {
   readonly times?: Partial<WorkerTimes>;
   /** Makes a certificate for a name that a plugin's client has come to hold, where there is none. */
   readonly issueCertificate?: IssueCertificate | undefined;
+  /** What one is made for from the start. */
+  readonly certifiedNames?: readonly string[] | undefined;
 }
 
 /**
@@ -74,7 +76,7 @@ export class Supervisor {
   static async start(prepared: Prepared, options: SupervisorOptions): Promise<Supervisor> {
     const supervisor = new Supervisor(prepared, options);
     try {
-      await supervisor.#start();
+      await supervisor.#start(options.certifiedNames ?? []);
       return supervisor;
     } catch (error) {
       await supervisor.stop();
@@ -141,9 +143,10 @@ export class Supervisor {
     this.#reloading.error = reason;
   }
 
-  async #start(): Promise<void> {
+  async #start(names: readonly string[]): Promise<void> {
     const state = this.#state;
     state.certificates = await loadCertificates(this.config.tls.certificates, this.log);
+    for (const name of names) await state.certify(name);
     if (this.planes.length > 1) this.config.listeners.forEach(checkFree);
     this.#watchdog = guardChildren(this.plugins, this.log);
     await Promise.all([...this.pluginUnits.values()].map(({ worker }) => worker.start()));

@@ -28,14 +28,14 @@ export interface DevelopmentCertificates {
  * Whoever steals the CA's key cannot pose as anybody else on the internet: the CA is constrained to `localhost`, what
  * ends in `.localhost`, and loopback addresses (RFC 5280 §4.2.1.10).
  *
- * @param names Within `localhost`. Some clients (OpenSSL, Node) take no wildcard right below a top-level name, so a
- * name below `localhost` that they use must be named here beside `*.localhost`.
+ * @param names Within `localhost`, each in full: many clients take no wildcard right below a top-level name, and some
+ * (rustls) take no certificate that has one.
  * @returns Paths of PEM files, none of which anybody else may read.
  * @throws {GatewayError} `certificate-invalid`: the folder cannot be written, or a name is not within `localhost`.
  */
 export async function ensureDevelopmentCertificates(
   folder: string,
-  names: readonly string[] = ["localhost", "*.localhost"],
+  names: readonly string[] = ["localhost"],
 ): Promise<DevelopmentCertificates> {
   const stray = names.find((name) => name !== "localhost" && !name.endsWith(".localhost"));
   if (stray !== undefined) {

@@ -1,4 +1,4 @@
-import type { MetricSample } from "../../core/plugin/mod.ts";
+import type { NumberSample } from "../../core/plugin/mod.ts";
 import { FAILURE_REASONS, type FailureReason } from "./failure.ts";
 
 /** What has happened since the plugin started. */
@@ -12,7 +12,7 @@ export class Counters {
     this.#failures.set(reason, (this.#failures.get(reason) ?? 0) + 1);
   }
 
-  samples(): MetricSample[] {
+  samples(): NumberSample[] {
     return [
       counter(
         "cloudflared_restarts_total",
@@ -34,10 +34,10 @@ export class Counters {
   }
 }
 
-function starts(result: string, value: number): MetricSample {
+function starts(result: string, value: number): NumberSample {
   return counter("cloudflared_starts_total", "Starts of the program.", { result }, value);
 }
 
-function counter(name: string, help: string, labels: Record<string, string>, value: number): MetricSample {
+function counter(name: string, help: string, labels: Record<string, string>, value: number): NumberSample {
   return { name, help, type: "counter", labels, value };
 }

@@ -5,7 +5,7 @@ import type {
   Decision,
   Forward,
   Log,
-  MetricSample,
+  NumberSample,
   Plugin,
   PluginStatus,
   Reject,
@@ -79,7 +79,7 @@ export class CloudflaredPlugin implements Plugin {
     return routesOf(this.#config, this.#naming, this.#tunnels);
   }
 
-  metrics(): MetricSample[] {
+  metrics(): NumberSample[] {
     return metricsOf(this.#tunnels);
   }
 

@@ -1,4 +1,4 @@
-import type { MetricSample, PluginStatus, RouteInfo } from "../../core/plugin/mod.ts";
+import type { NumberSample, PluginStatus, RouteInfo } from "../../core/plugin/mod.ts";
 import type { CloudflaredConfig } from "./config.ts";
 import { describeFailure } from "./failure.ts";
 import type { Naming } from "./names.ts";
@@ -62,7 +62,7 @@ export function routesOf(
   }));
 }
 
-export function metricsOf(tunnels: Tunnels): MetricSample[] {
+export function metricsOf(tunnels: Tunnels): NumberSample[] {
   const processes = (["starting", "ready", "stopping"] as const).map((state) =>
     gauge("cloudflared_processes", "Processes of the program.", { state }, count(tunnels, state))
   );
@@ -102,6 +102,6 @@ function count({ sessions }: Tunnels, state: string): number {
   return [...sessions].filter((session) => session.state === state).length;
 }
 
-function gauge(name: string, help: string, labels: Record<string, string>, value: number): MetricSample {
+function gauge(name: string, help: string, labels: Record<string, string>, value: number): NumberSample {
   return { name, help, type: "gauge", labels, value };
 }

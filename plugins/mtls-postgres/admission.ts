@@ -1,3 +1,4 @@
+import { FailureLimits } from "../../core/failure_limits.ts";
 import {
   type ClosedEvent,
   type ConnectionId,
@@ -12,7 +13,6 @@ import type { AccessSource } from "./access_source.ts";
 import type { Attempt, Audit, Effort } from "./audit.ts";
 import type { Clock } from "./clock.ts";
 import type { Counters } from "./counters.ts";
-import { FailureLimits } from "./failure_limits.ts";
 import type { Guard } from "./guard.ts";
 import type { Identity } from "./identity.ts";
 import { SELF_TEST_LISTENER } from "./names.ts";

@@ -1,4 +1,4 @@
-import type { MetricSample } from "../../core/plugin/mod.ts";
+import type { NumberSample } from "../../core/plugin/mod.ts";
 import {
   AUTHENTICATION_FAILURES,
   AUTHORIZATION_FAILURES,
@@ -38,7 +38,7 @@ export class Counters {
     return this.#failures.get(failure) ?? 0;
   }
 
-  samples(): MetricSample[] {
+  samples(): NumberSample[] {
     const plugin = this.#plugin;
     return [
       ...AUTHENTICATION_FAILURES.map((reason) =>
@@ -83,12 +83,12 @@ export class Counters {
 export function counter(
   name: string,
   help: string,
-  labels: MetricSample["labels"],
+  labels: NumberSample["labels"],
   value: number,
-): MetricSample {
+): NumberSample {
   return { name, help, type: "counter", labels, value };
 }
 
-export function gauge(name: string, help: string, value: number): MetricSample {
+export function gauge(name: string, help: string, value: number): NumberSample {
   return { name, help, type: "gauge", labels: {}, value };
 }

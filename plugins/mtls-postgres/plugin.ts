@@ -3,7 +3,7 @@ import type {
   ConnectionId,
   ConnectionInfo,
   Decision,
-  MetricSample,
+  NumberSample,
   Plugin,
   PluginContext,
   PluginFiles,
@@ -135,7 +135,7 @@ export class MtlsPlugin implements Plugin {
     return routesOf(this.#policy.config);
   }
 
-  metrics(): MetricSample[] {
+  metrics(): NumberSample[] {
     return metricsOf(this.#counters, this.#source, this.#guard);
   }
 

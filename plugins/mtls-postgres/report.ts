@@ -1,4 +1,4 @@
-import type { MetricSample, PluginStatus, RouteInfo } from "../../core/plugin/mod.ts";
+import type { NumberSample, PluginStatus, RouteInfo } from "../../core/plugin/mod.ts";
 import type { AccessSource } from "./access_source.ts";
 import type { MtlsConfig } from "./config.ts";
 import { counter, type Counters, gauge } from "./counters.ts";
@@ -41,7 +41,7 @@ export function routesOf({ domain, proxyProtocol, targetTls }: MtlsConfig): Rout
   }];
 }
 
-export function metricsOf(counters: Counters, source: AccessSource, open: Open): MetricSample[] {
+export function metricsOf(counters: Counters, source: AccessSource, open: Open): NumberSample[] {
   return [
     ...counters.samples(),
     gauge("mtls_database_up", "1 while the database answers.", source.database.state.up ? 1 : 0),

@@ -4,7 +4,7 @@ import type {
   Decision,
   DialEvent,
   Log,
-  MetricSample,
+  NumberSample,
   Plugin,
   PluginStatus,
   RouteInfo,
@@ -82,7 +82,7 @@ export class StaticPlugin implements Plugin {
     }));
   }
 
-  metrics(): MetricSample[] {
+  metrics(): NumberSample[] {
     return this.#pool.all().flatMap(({ name, healthy, connections, failures }) => [
       {
         ...gauge("static_target_healthy", "0 while a target fails its health checks.", name, healthy ? 1 : 0),
@@ -136,6 +136,6 @@ function targetsOf(routes: readonly RouteConfig[]): Map<string, HealthCheckConfi
   return targets;
 }
 
-function gauge(name: string, help: string, target: string, value: number): MetricSample {
+function gauge(name: string, help: string, target: string, value: number): NumberSample {
   return { name, help, type: "gauge", labels: { target }, value };
 }

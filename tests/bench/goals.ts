@@ -41,3 +41,39 @@ export const MTLS_GOALS: readonly Goal[] = [
   { metric: "authorization p50", peer: "postern-db", atMost: 1000, note: "every decision cached" },
   { metric: "authorization p50", peer: "postern-db-cold", atMost: 1000, note: "every decision a query" },
 ];
+
+/** Load generator, gateway and agent have two cores between them, and a big stream takes both: see `direct`. */
+const SMALL_STREAM_NOTE = "waits for the processor too, as without a tunnel";
+const ALL_TUNNELS = ["frp", "chisel", "rathole", "bore"];
+
+/** Of `tunnel`. */
+export const TUNNEL_GOALS: readonly Goal[] = [
+  { metric: "HTTP keep-alive", peer: "postern", atLeast: 8_000 },
+  { metric: "HTTP keep-alive", peer: "postern", than: ["frp"], atLeast: 1 },
+  { metric: "HTTP new connections", peer: "postern", than: ["frp"], atLeast: 1 },
+  { metric: "up, 1 stream", peer: "postern", atLeast: 600 },
+  { metric: "down, 1 stream", peer: "postern", atLeast: 600 },
+  ...["HTTP keep-alive", "up, 1 stream", "down, 1 stream", "up, 8 streams", "down, 8 streams"].map((
+    metric,
+  ) => ({
+    metric,
+    peer: "postern",
+    than: ALL_TUNNELS,
+    atLeast: 1,
+  })),
+  ...["round trip p50", "round trip p99", "memory/idle tunnel"].map((metric) => ({
+    metric,
+    peer: "postern",
+    than: ALL_TUNNELS,
+    atMost: 1,
+  })),
+  { metric: "memory/idle tunnel", peer: "postern", atMost: 60 },
+  ...["", "30 ms away: "].flatMap((where) =>
+    ["50 MiB/s down", "down", "up"].map((load) => ({
+      metric: `${where}small stream p99 beside ${load} ÷ idle`,
+      peer: "postern",
+      atMost: 2,
+      ...(load.startsWith("50") || where !== "" ? {} : { note: SMALL_STREAM_NOTE }),
+    }))
+  ),
+];

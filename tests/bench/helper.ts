@@ -4,7 +4,7 @@ import type { BackendPorts, Job, Results } from "./jobs.ts";
 const GRACE_MS = 60_000;
 
 /** A process of this bench that is spoken to in lines of JSON. It ends with its stdin. */
-class Helper implements AsyncDisposable {
+export class Helper implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #lines: ReadableStreamDefaultReader<string>;
@@ -19,6 +19,10 @@ class Helper implements AsyncDisposable {
     this.#writer = this.#child.stdin.getWriter();
     this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).pipeThrough(splitLines())
       .getReader();
+  }
+
+  get pid(): number {
+    return this.#child.pid;
   }
 
   async send(message: unknown): Promise<void> {

@@ -3,8 +3,9 @@ import { type Bench, UsageError } from "./bench.ts";
 import { l4 } from "./l4.ts";
 import { mtls } from "./mtls.ts";
 import { pluginRtt } from "./plugin_rtt.ts";
+import { tunnel } from "./tunnel.ts";
 
-const BENCHES: readonly Bench[] = [l4, mtls, pluginRtt];
+const BENCHES: readonly Bench[] = [l4, mtls, pluginRtt, tunnel];
 const RESULTS = new URL("./results/", import.meta.url).pathname;
 
 async function main([name, ...args]: readonly string[]): Promise<number> {

@@ -28,8 +28,10 @@ Deno.test({
     assert.deepEqual(headings.toSorted(), commands.map((command) => command.name()));
     for (const command of commands) {
       const documented = firstCells(section(docs, command.name())).filter((cell) => cell.startsWith("-"));
-      assert.deepEqual(documented, command.options.map(({ flags }) => flags), command.name());
-      for (const argument of command.registeredArguments) {
+      const all = [command, ...command.commands];
+      const options = all.flatMap(({ options }) => options.map(({ flags }) => flags));
+      assert.deepEqual(documented, options, command.name());
+      for (const argument of all.flatMap(({ registeredArguments }) => registeredArguments)) {
         assert.ok(section(docs, command.name()).includes(`<${argument.name()}>`), argument.name());
       }
     }

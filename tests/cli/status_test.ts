@@ -4,11 +4,26 @@ import { renderStatus, statusCommand, type StatusSeams } from "../../cli/command
 import { formatBytes, formatDuration } from "../../cli/render_status.ts";
 import { startAdmin } from "../../core/admin/server.ts";
 import type { AdminSettings } from "../../core/admin/contract.ts";
-import type { AdminMethods, GatewayStatus } from "../../core/data_plane/snapshot.ts";
+import type { AdminMethods, GatewayStatus, GatewayTunnel } from "../../core/data_plane/snapshot.ts";
 import { SILENT_LOG } from "../../core/log.ts";
 import { fakeGateway, STATUS } from "../core/admin/harness.ts";
 
 const DAY_LATER = STATUS.startedAt + 86_400_000 + 3_600_000;
+
+const TUNNEL: GatewayTunnel = {
+  id: "t1",
+  plugin: "ws-agent",
+  owner: "laptops",
+  source: { address: "192.0.2.1", port: 4711 },
+  since: DAY_LATER - 3_600_000,
+  streams: 3,
+  bytesIn: 1024,
+  bytesOut: 2048,
+  services: [
+    { id: "1", name: "app", protocol: "http", url: "https://app.example.com", target: "127.0.0.1:8080" },
+    { id: "2", name: "ssh", protocol: "tcp", url: "tcp://example.com:30001" },
+  ],
+};
 
 Deno.test("renderStatus() shows the gateway as tables", () => {
   const isolated = {
@@ -74,6 +89,21 @@ Deno.test("renderStatus() shows what a plugin lists of itself", () => {
   assert.ok(!lines.some((line) => /none|words/.test(line)));
 });
 
+Deno.test("renderStatus() shows tunnels with a line for each of their services, and how many more there are", () => {
+  const lonely = { ...TUNNEL, id: "t2", roundTripMs: 0.26, services: [] };
+  const text = renderStatus({ ...STATUS, tunnels: { active: 43, oldest: [TUNNEL, lonely] } }, DAY_LATER);
+  const at = text.indexOf("TUNNEL");
+  assert.equal(
+    text.slice(at, text.indexOf("\n\n", at)),
+    `\
+TUNNEL  OWNER    FROM            UP     RTT     STREAMS  IN     OUT    SERVICE                  TARGET
+t1      laptops  192.0.2.1:4711  1h 0m          3        1 KiB  2 KiB  https://app.example.com  127.0.0.1:8080
+                                                                       tcp://example.com:30001
+t2      laptops  192.0.2.1:4711  1h 0m  0.3 ms  3        1 KiB  2 KiB
+and 41 more`,
+  );
+});
+
 Deno.test("renderStatus() says when the gateway drains and when a reload was refused", () => {
   const text = renderStatus(
     { ...STATUS, draining: true, threads: 2, reloadError: "postern.yaml:3:1: no" },
@@ -93,12 +123,26 @@ Deno.test("renderStatus() prints nothing that a terminal obeys, and keeps to its
     listeners: [{ address: hostile, kind: "stream" as const }],
     rejected: { [hostile]: 1 },
     plugins: [plugin],
+    tunnels: {
+      active: 1,
+      oldest: [{
+        ...TUNNEL,
+        id: hostile,
+        owner: hostile,
+        services: [{ id: "1", name: hostile, protocol: hostile, url: hostile, target: hostile }],
+      }],
+    },
   };
   const text = renderStatus(status, DAY_LATER);
   assert.doesNotMatch(text.replaceAll("\n", ""), /[\p{Cc}\p{Cf}\p{Zl}]/u);
   assert.equal(
     text.split("\n").length,
-    renderStatus({ ...STATUS, reloadError: "x" }, DAY_LATER).split("\n").length,
+    renderStatus({
+      ...STATUS,
+      reloadError: "x",
+      tunnels: { active: 1, oldest: [{ ...TUNNEL, services: [] }] },
+    }, DAY_LATER)
+      .split("\n").length,
   );
 });
 
@@ -164,7 +208,7 @@ Deno.test("status prints the table of a running gateway", async () => {
 });
 
 Deno.test("status --json prints the answer whole, with what this version does not know", async () => {
-  const more = { ...STATUS, tunnels: [{ name: "a\u009b31m" }] };
+  const more = { ...STATUS, novelties: [{ name: "a\u009b31m" }] };
   await using gateway = openGateway({ status: () => Promise.resolve(more) });
   const text = await run(["--json", "--admin", `http://${gateway.admin}/`]);
   assert.deepEqual(JSON.parse(text), more);

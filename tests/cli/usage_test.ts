@@ -14,12 +14,14 @@ Deno.test({
       "explain",
       "gateway",
       "status",
+      "token",
     ]);
-    for (const command of commands) {
+    for (const command of commands.flatMap((command) => [command, ...command.commands])) {
       let help = "";
       command.configureOutput({ writeOut: (text) => void (help += text) }).outputHelp();
-      assert.match(help, new RegExp(`^Usage: ${command.name()} `));
-      assert.match(help, new RegExp(`^Examples?:\n  deno task (?:postern )?${command.name()}\\b`, "m"), help);
+      const name = command.parent === null ? command.name() : `${command.parent.name()} ${command.name()}`;
+      assert.match(help, new RegExp(`^Usage: ${name} `));
+      assert.match(help, new RegExp(`^Examples?:\n  deno task (?:postern )?${name}\\b`, "m"), help);
       for (const { long } of command.options) assert.ok(help.includes(`${long}`), `${long} in ${help}`);
     }
   },
@@ -42,6 +44,16 @@ const MISTAKES: readonly (readonly [args: readonly string[], says: RegExp])[] = 
   ],
   [["gateway", "--set", "limts.idleTimeout=1s"], /limts/],
   [["explain", "a.example", "--port", "0"], /Expected a port from 1 to 65535\./],
+  [["token", "nonsense"], /unknown command 'nonsense'/],
+  [["token", "revoke"], /missing required argument 'id'/],
+  [["token", "create", "--port", "0"], /Expected a port or a range of ports/],
+  [["token", "create", "--port", "2-1"], /Expected a port or a range of ports/],
+  [["token", "create", "--subdomain", "a.b"], /Expected one label of a name/],
+  [["token", "create", "--hostname", "1.2.3.4"], /is no name to match/],
+  [["token", "create", "--protocol", "ssh"], /Allowed choices are http, tcp, tls, udp\./],
+  [["token", "create", "--expires", "soon"], /Expected a time such as 30d/],
+  [["token", "create", "--expires", "2001-01-01"], /Expected a time to come\./],
+  [["token", "create", "--name", "\x1b[31m"], /Expected at most 256 printable characters\./],
   [["explain", "a.example", "--protocol", "udp"], /Allowed choices are tls, postgres, http, ssh\./],
 ];
 

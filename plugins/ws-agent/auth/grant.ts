@@ -10,13 +10,19 @@ export interface Grant {
    */
   readonly principal: string;
   /** When it is over, milliseconds since 1970; absent: never. Live sessions are cut then. */
-  readonly expiresAt?: number;
+  readonly expiresAt?: number | undefined;
+  /** The ports that it may have, of those that the gateway has; absent: any of them. */
+  readonly ports?: readonly PortRange[] | undefined;
   /**
    * Whether this service may be registered. `undefined`: it may; otherwise why not, for the agent: it names the policy and no secret.
-   * A controller is asked here, and may take its `timeout`.
+   * A controller is asked here, and may take its `timeout`. Never rejects.
    */
   allows(service: RequestedService): Promise<string | undefined> | string | undefined;
-  /** Whether it is still good after a reload of tokens or keys: `undefined`, or why not. */
+  /**
+   * Whether it is still good: `undefined`, or why not. Costs little, so that a session may look at every heartbeat, and
+   * has to after a reload: tokens and keys may be gone by then. A controller is asked again in the background when its
+   * answer has become old, and what it says is told the next time; while it is silent, nobody has to go.
+   */
   stillGood(): string | undefined;
 }
 
@@ -27,8 +33,17 @@ export interface RequestedService {
   readonly hostname?: string;
   /** Whether `hostname` is `NAME.domain` rather than a full name of its own. */
   readonly isSubdomain?: boolean;
-  /** The public port that is asked for; 0: any of the range. For tcp and udp. */
+  /**
+   * The public port that is asked for; 0: any of the range. For tcp and udp. A grant with {@link Grant.ports} refuses 0:
+   * whoever assigns a port takes one of those, and asks about it.
+   */
   readonly port?: number;
+}
+
+/** Both ends are inside. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
 }
 
 /** Why a proof was refused. `reason` is a word for the metric `auth_failures_total{reason}`; `message` is for the agent. */
@@ -41,8 +56,12 @@ export interface AuthRefusal {
     | "bad_issuer"
     | "controller_refused"
     | "controller_unavailable"
+    /** The keys that JWTs are signed with can't be fetched. */
+    | "keys_unavailable"
+    /** Too many failures of this source, or too many attempts at once. */
     | "blocked"
-    | "malformed";
+    | "malformed"
+    | "internal_error";
   readonly message: string;
 }
 

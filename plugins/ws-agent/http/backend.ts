@@ -8,6 +8,8 @@ export interface HttpBackend {
    * Opens a stream to the service, ready for an HTTP/1.1 request. Waits for an agent that was just lost, within its grace.
    *
    * @throws {GatewayError} `dial-failed`: there is no agent any more (502). `dial-timeout`: it did not come back in time (504).
+   * @throws {HttpRefusal} What else the client is to be told: 404, nobody has this name.
+   * Anything else is taken for bad luck: it is called once more.
    */
   open(signal: AbortSignal): Promise<ByteStream>;
 }
@@ -20,9 +22,18 @@ export interface RequestEvent {
   readonly version: "1.0" | "1.1" | "2";
   /** 0: the client was gone before there was an answer. */
   readonly status: number;
+  /** Of the request's body, without framing; what an upgraded connection carried counts too. */
   readonly bytesIn: number;
+  /** Of the response's body, likewise. */
   readonly bytesOut: number;
   readonly ms: number;
-  /** Absent when all went well: `client_closed`, `agent_lost`, `bad_request`, `timeout`, … */
+  /**
+   * Absent when all went well. `bad_request`, `misdirected`, `request_timeout`, `client_closed`: the client's doing.
+   * `unknown_name`, `agent_lost`, `agent_timeout`, `over_limit`: there is no stream to the service. `service_closed`,
+   * `bad_response`, `response_timeout`, `response_cut_short`: the service's doing. `idle_timeout`, `closed`: the gateway's. And how
+   * an upgraded connection ended.
+   */
   readonly fault?: string;
+  /** The rule of HTTP that was broken, for `bad_request` and `bad_response`: `bare-lf`. */
+  readonly detail?: string;
 }

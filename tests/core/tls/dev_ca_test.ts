@@ -31,7 +31,7 @@ Deno.test("Development certificates are made once, for nobody else to read", fil
   assert.deepEqual(await ensureDevelopmentCertificates(folder), { ...first, created: false });
   assert.equal(await Deno.readTextFile(first.cert), before);
   const [material] = await loadCertificates([first], SILENT_LOG);
-  assert.deepEqual(material?.names, ["localhost", "*.localhost"]);
+  assert.deepEqual(material?.names, ["localhost"]);
   assert.match(
     new X509Certificate(before).subjectAltName ?? "",
     /IP Address:127\.0\.0\.1, IP Address:(?:::1|0:)/,

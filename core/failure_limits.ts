@@ -1,4 +1,4 @@
-import { addressBytes } from "../../core/net/address.ts";
+import { addressBytes } from "./net/address.ts";
 
 const MINUTE_MS = 60_000;
 /** About 2 MB. Strangers choose the addresses, so there must be an end to what is kept of them. */
@@ -35,14 +35,14 @@ export class FailureLimits {
   /** @param address The source's IP address. @param now In milliseconds; must not go back. */
   isOver(address: string, now: number): boolean {
     if (this.#clearAt.size === 0) return false; // spares the key, as long as nobody fails
-    const clearAt = this.#clearAt.get(keyOf(address)) ?? 0;
+    const clearAt = this.#clearAt.get(sourceKey(address)) ?? 0;
     // Half a failure of slack: the sums are of fractions.
     return clearAt - now > MINUTE_MS - this.#perFailureMs / 2;
   }
 
   failed(address: string, now: number): void {
     if (this.#perFailureMs === 0) return;
-    const key = keyOf(address);
+    const key = sourceKey(address);
     const clearAt = Math.max(this.#clearAt.get(key) ?? 0, now) + this.#perFailureMs;
     this.#clearAt.delete(key);
     if (this.#clearAt.size >= this.#maxSources) this.#makeRoom();
@@ -56,7 +56,12 @@ export class FailureLimits {
   }
 }
 
-function keyOf(address: string): string {
+/**
+ * What counts as one source: an IPv4 address, or a /64 of IPv6.
+ *
+ * @param address In canonical form.
+ */
+export function sourceKey(address: string): string {
   if (!address.includes(":")) return address;
   return addressBytes(address).subarray(0, IPV6_PREFIX_BYTES).toHex();
 }

@@ -1,0 +1,206 @@
+import { type ByteStream, GatewayError } from "../../../core/plugin/mod.ts";
+import type { Clock } from "../clock.ts";
+import { connectWebSocket } from "../websocket/connect.ts";
+import { openYamux } from "../yamux/mod.ts";
+import type { YamuxSession, YamuxStream } from "../yamux/yamux.ts";
+import { ControlChannel } from "./control_channel.ts";
+import { makeProof } from "./credentials.ts";
+import { authorityOf, dialableHost, type GatewayAddress } from "./gateway_address.ts";
+import type { AgentNetwork } from "./network.ts";
+import { type RegistrationEvents, Registrations } from "./registrations.ts";
+import type { AgentSettings } from "./settings.ts";
+
+/** The subprotocol that says which kind of agent this is. */
+const SUBPROTOCOL = "postern.v1";
+/** What a gateway may open at one time on one connection; what comes above is reset. Above the gateway's own default of 1000. */
+const MAX_STREAMS = 2000;
+
+/** The times of a connection, in milliseconds. */
+export interface LinkTimes {
+  /** One absolute deadline: from the dial until the gateway has let it in. */
+  readonly connectMs: number;
+  readonly heartbeatMs: number;
+  /** After so long without a byte, the gateway counts as gone although TCP says nothing. */
+  readonly silenceMs: number;
+}
+
+export const LINK_TIMES: LinkTimes = { connectMs: 10_000, heartbeatMs: 15_000, silenceMs: 45_000 };
+
+export interface LinkPlan {
+  readonly settings: AgentSettings;
+  /** Which of the parallel connections this is, from 0: the gateway evicts what it has in the same slot. */
+  readonly slot: number;
+  /** When this agent was started, milliseconds since 1970. */
+  readonly epoch: number;
+  readonly network: AgentNetwork;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly times: LinkTimes;
+  readonly events: RegistrationEvents;
+  /** Serves a public connection. Owns the stream; must not throw. */
+  readonly serve: (stream: YamuxStream, link: GatewayLink) => void;
+  /** Ends the attempt. */
+  readonly signal: AbortSignal;
+}
+
+/** How a connection that stood has ended. */
+export interface LinkEnd {
+  readonly reason: string;
+  /** What the gateway said at the end, as it came. */
+  readonly farewell?: string;
+}
+
+/**
+ * Opens a connection to the gateway: TCP, TLS, WebSocket, yamux, and the control stream, up to where the gateway has let it in.
+ *
+ * @throws {GatewayError} `dial-failed` or `dial-timeout`, with a message for people. {UpgradeRefused} {HandshakeFault} {Refused}.
+ */
+export async function openLink(plan: LinkPlan): Promise<GatewayLink> {
+  const { settings, clock, times, signal } = plan;
+  const attempt = new AbortController();
+  let late = false;
+  const abort = () => attempt.abort(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  const forget = clock.after(times.connectMs, () => {
+    late = true;
+    attempt.abort();
+  });
+  try {
+    return await connect(plan, attempt.signal);
+  } catch (error) {
+    if (!late) throw error;
+    throw new GatewayError(
+      "dial-timeout",
+      `${placeOf(settings.gateway)} did not answer in ${times.connectMs / 1000} s`,
+    );
+  } finally {
+    forget();
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+async function connect(plan: LinkPlan, signal: AbortSignal): Promise<GatewayLink> {
+  const { settings: { gateway, credentials, name }, clock, slot, epoch } = plan;
+  signal.throwIfAborted();
+  const transport = await openTransport(plan, signal);
+  const stream = await connectWebSocket(transport, {
+    host: authorityOf(gateway),
+    path: gateway.path,
+    protocol: SUBPROTOCOL,
+    headers: { "Postern-Agent": `epoch=${epoch}; connection=${slot}` },
+    signal,
+  });
+  const link = new GatewayLink(stream, plan);
+  const abort = () => link.close("The attempt was given up");
+  signal.addEventListener("abort", abort);
+  try {
+    signal.throwIfAborted();
+    const proof = await makeProof(credentials, name, clock.wall());
+    await link.control.authenticate(proof.token, proof.clientId);
+    link.begin(proof.expiresAt);
+    return link;
+  } catch (error) {
+    link.close("The gateway did not let it in");
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+async function openTransport({ settings, network }: LinkPlan, signal: AbortSignal): Promise<ByteStream> {
+  const { gateway, tls } = settings;
+  const to = { host: dialableHost(gateway.host), port: gateway.port };
+  const stream = await network.connect(to, signal).catch((error) => {
+    throw new GatewayError("dial-failed", `Cannot reach ${placeOf(gateway)}: ${dialFault(error)}`, {
+      cause: error,
+    });
+  });
+  return gateway.secure ? await network.startTls(stream, gateway.host, tls, signal) : stream;
+}
+
+function placeOf(gateway: GatewayAddress): string {
+  return `the gateway at ${authorityOf(gateway)}`;
+}
+
+function dialFault(error: unknown): string {
+  if (error instanceof Deno.errors.ConnectionRefused) return "nothing listens there";
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** One connection to the gateway that was let in. */
+export class GatewayLink {
+  readonly slot: number;
+  readonly session: YamuxSession;
+  readonly control: ControlChannel;
+  readonly registrations: Registrations;
+  /** Nothing new is to happen on it. */
+  leaving = false;
+  /** When its proof is over, milliseconds since 1970. */
+  expiresAt: number | undefined;
+  /** Settles once; never rejects. */
+  readonly ended: Promise<LinkEnd>;
+  /** Resolves when the gateway asks to go elsewhere. */
+  readonly goneAway: Promise<void>;
+  readonly #plan: LinkPlan;
+  #reason: string | undefined;
+  #stopBeating = () => {};
+
+  constructor(stream: ByteStream, plan: LinkPlan) {
+    this.#plan = plan;
+    this.slot = plan.slot;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.goneAway = promise;
+    this.session = openYamux(stream, {
+      role: "client",
+      maxStreams: MAX_STREAMS,
+      onStream: (opened) => plan.serve(opened, this),
+    });
+    this.session.onGoAway = resolve;
+    this.control = new ControlChannel(this.session.open());
+    this.registrations = new Registrations(this.control, plan);
+    this.ended = this.#end();
+  }
+
+  /** It was let in. */
+  begin(expiresAt: number | undefined): void {
+    this.expiresAt = expiresAt;
+    const { clock, times } = this.#plan;
+    this.#stopBeating = clock.every(times.heartbeatMs, () => this.#beat());
+    this.session.ping().catch(() => {}); // so that there is a round trip to show
+  }
+
+  /** Public connections that are open on it. */
+  get streams(): number {
+    return Math.max(0, this.session.streams - 1);
+  }
+
+  /** Ends it at once, with everything that goes over it. Harmless when repeated. */
+  close(reason: string): void {
+    this.#reason ??= reason;
+    this.#stopBeating();
+    this.registrations.close();
+    this.session.close();
+  }
+
+  #beat(): void {
+    const { clock, times } = this.#plan;
+    const silent = performance.now() - this.session.lastHeardAt;
+    if (silent > times.silenceMs) {
+      this.close(`Nothing heard from the gateway for ${Math.round(silent / 1000)} s`);
+    } else this.control.heartbeat(clock.wall());
+  }
+
+  async #end(): Promise<LinkEnd> {
+    await Promise.race([this.control.ended, this.session.ended]);
+    this.session.close(); // which ends the control stream, too
+    const [{ farewell, fault }, { kind, detail }] = await Promise.all([
+      this.control.ended,
+      this.session.ended,
+    ]);
+    const told = fault ?? farewell ?? (kind === "closed" || kind === "peer_closed" ? undefined : detail);
+    const reason = this.#reason ?? told ?? "The gateway closed the connection";
+    this.close(reason);
+    return { reason, ...(farewell !== undefined && { farewell }) };
+  }
+}

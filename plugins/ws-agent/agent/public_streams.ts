@@ -1,0 +1,203 @@
+import { encodeProxyV1, encodeProxyV2 } from "../../../core/data_plane/preface/proxy_protocol.ts";
+import { type ByteCount, relay } from "../../../core/data_plane/relay.ts";
+import { replaying } from "../../../core/data_plane/streams/replaying.ts";
+import {
+  type ByteStream,
+  closeQuietly,
+  GatewayError,
+  messageOf,
+  writeAll,
+} from "../../../core/plugin/mod.ts";
+import { Deadlines } from "../../../core/data_plane/deadlines.ts";
+import { readStreamHeader, type StreamHeader, StreamHeaderFault } from "../stream_header.ts";
+import type { YamuxStream } from "../yamux/yamux.ts";
+import { answerBadGateway } from "./bad_gateway.ts";
+import type { AgentEvent } from "./events.ts";
+import { HttpObserver, ObservedStream } from "./http_observer.ts";
+import type { Registrations } from "./registrations.ts";
+import type { AgentService } from "./settings.ts";
+import { formatTarget } from "./target.ts";
+import type { TargetDialer } from "./target_dialer.ts";
+
+/** The times of a public connection, in milliseconds. Being idle is for the gateway to judge. */
+export interface StreamTimes {
+  /** How long the header of a stream may take. */
+  readonly headerMs: number;
+  /** How long a target may take to accept a connection. */
+  readonly dialMs: number;
+  /** How long it may take to tell the gateway that a service is not there. */
+  readonly refusalMs: number;
+}
+
+export const STREAM_TIMES: StreamTimes = { headerMs: 10_000, dialMs: 5000, refusalMs: 10_000 };
+
+interface Parts {
+  readonly dialer: TargetDialer;
+  readonly times: StreamTimes;
+  readonly now: () => number;
+  readonly emit: (event: AgentEvent) => void;
+  /** Whether anybody wants to know of requests. */
+  readonly watchRequests: () => boolean;
+}
+
+/** Serves the streams that the gateway opens: each is one public connection, for one of the agent's own targets. */
+export class PublicStreams {
+  readonly #parts: Parts;
+  readonly #headers: Deadlines<YamuxStream>;
+  readonly #dials: Deadlines<AbortController>;
+  readonly #refusals: Deadlines<YamuxStream>;
+  /** Since the start. */
+  total = 0;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { headerMs, dialMs, refusalMs } = parts.times;
+    this.#headers = new Deadlines(headerMs, (stream) => stream.reset());
+    this.#dials = new Deadlines(dialMs, (dial) => dial.abort());
+    this.#refusals = new Deadlines(refusalMs, (stream) => stream.reset());
+  }
+
+  /** Owns the stream. Never throws. */
+  serve(stream: YamuxStream, registrations: Registrations): void {
+    this.total++;
+    this.#serve(stream, registrations).catch((error) => {
+      stream.reset();
+      if (error instanceof StreamHeaderFault) this.#refuse(error.message);
+    });
+  }
+
+  /** Frees the timers. What is open ends with its session. */
+  close(): void {
+    this.#headers.close();
+    this.#dials.close();
+    this.#refusals.close();
+  }
+
+  #refuse(reason: string): void {
+    this.#parts.emit({ kind: "stream_refused", reason });
+  }
+
+  async #serve(stream: YamuxStream, registrations: Registrations): Promise<void> {
+    this.#headers.add(stream);
+    const { header, rest } = await readStreamHeader(stream);
+    const service = await registrations.find(header.serviceId);
+    this.#headers.delete(stream);
+    if (service === undefined) {
+      stream.reset();
+      return this.#refuse("It is for a service that is not registered");
+    }
+    const upstream = await this.#dial(service, header, stream, rest);
+    if (upstream === undefined) return;
+    try {
+      await this.#relay(service, header, stream, rest, upstream);
+    } finally {
+      closeQuietly(upstream);
+      closeQuietly(stream);
+    }
+  }
+
+  /** @returns `undefined`: the target is not there, and the client knows. */
+  async #dial(
+    service: AgentService,
+    header: StreamHeader,
+    stream: YamuxStream,
+    rest: Uint8Array,
+  ): Promise<ByteStream | undefined> {
+    const late = new AbortController();
+    this.#dials.add(late);
+    try {
+      return await this.#parts.dialer.dial(service.target, late.signal, proxyHeader(service, header));
+    } catch (error) {
+      this.#parts.emit({
+        kind: "target_failed",
+        service: service.name,
+        target: formatTarget(service.target),
+        reason: messageOf(error),
+        connection: header.connectionId,
+      });
+      if (service.protocol !== "http") stream.reset();
+      else await this.#answer(service, stream, rest, error);
+      return undefined;
+    } finally {
+      this.#dials.delete(late);
+    }
+  }
+
+  async #answer(service: AgentService, stream: YamuxStream, rest: Uint8Array, error: unknown): Promise<void> {
+    const reason = error instanceof GatewayError && error.code === "dial-timeout" ? "timeout" : "refused";
+    this.#refusals.add(stream);
+    try {
+      await answerBadGateway(replaying(stream, rest), service.name, reason);
+    } finally {
+      this.#refusals.delete(stream);
+      closeQuietly(stream);
+    }
+  }
+
+  async #relay(
+    service: AgentService,
+    header: StreamHeader,
+    stream: YamuxStream,
+    rest: Uint8Array,
+    upstream: ByteStream,
+  ): Promise<void> {
+    const observer = this.#observer(service, header);
+    observer?.request(rest);
+    if (rest.length > 0) await writeAll(upstream, rest);
+    const failing = new ResetOnClose(stream);
+    const client = observer === undefined ? failing : new ObservedStream(failing, observer);
+    const sent: ByteCount = { bytes: rest.length }, received: ByteCount = { bytes: 0 };
+    const end = await relay({ client, upstream, sent, received });
+    if (end !== "ok") stream.reset();
+  }
+
+  #observer(service: AgentService, { source }: StreamHeader): HttpObserver | undefined {
+    const { watchRequests, emit, now } = this.#parts;
+    if (service.protocol !== "http" || !watchRequests()) return undefined;
+    const client = { host: source.address, port: source.port };
+    return new HttpObserver(
+      (exchange) => emit({ kind: "request", service: service.name, time: Date.now(), client, ...exchange }),
+      now,
+    );
+  }
+}
+
+/** What the target is sent before anything else. */
+function proxyHeader(
+  { proxyProtocol }: AgentService,
+  { source, destination }: StreamHeader,
+): Uint8Array | undefined {
+  switch (proxyProtocol) {
+    case "off":
+      return undefined;
+    case "v1":
+      return encodeProxyV1(source, destination);
+    case "v2":
+      return encodeProxyV2(source, destination);
+  }
+}
+
+/** A relay closes what has failed. To the public, a service that broke off must not look like one that has finished. */
+class ResetOnClose implements ByteStream {
+  readonly #stream: YamuxStream;
+
+  constructor(stream: YamuxStream) {
+    this.#stream = stream;
+  }
+
+  read(into: Uint8Array): Promise<number | null> {
+    return this.#stream.read(into);
+  }
+
+  write(data: Uint8Array): Promise<number> {
+    return this.#stream.write(data);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#stream.closeWrite();
+  }
+
+  close(): void {
+    this.#stream.reset();
+  }
+}

@@ -1,0 +1,124 @@
+import { LogOnce } from "../../../core/data_plane/log_once.ts";
+import { type Log, z } from "../../../core/plugin/mod.ts";
+import { Lru } from "../../../core/tls/lru.ts";
+import { type Fetch, fetchJson, NoAnswer, serverOf } from "./bounded_fetch.ts";
+import type { Clock } from "../clock.ts";
+import type { RequestedService } from "./grant.ts";
+import { isPartyName, printable } from "./printable.ts";
+import { digestOf } from "./token.ts";
+
+/** Who lost access is out after this at the latest, whatever the controller says. */
+const MAX_TTL_MS = 300_000;
+const MAX_REMEMBERED = 8192;
+/** Questions at once; strangers cause them. More than this means that the controller is too slow to be of use. */
+const MAX_AT_ONCE = 256;
+/** What an agent is shown of a reason. */
+const MAX_REASON_LENGTH = 200;
+
+/** What the controller is asked about. */
+export interface Question {
+  readonly token: string;
+  readonly clientAddress: string;
+  /** Absent: whether this is anybody at all. */
+  readonly service?: RequestedService | undefined;
+}
+
+export type Answer =
+  /** @property goodUntil By the monotonic clock, in milliseconds. */
+  | { readonly kind: "allowed"; readonly subject: string; readonly goodUntil: number }
+  | { readonly kind: "refused"; readonly reason: string }
+  /** No answer, or none that can be used: nobody gets in. */
+  | { readonly kind: "unavailable" };
+
+export interface ControllerTools {
+  readonly clock: Clock;
+  readonly fetch: Fetch;
+  readonly log: Log;
+}
+
+const answer = z.discriminatedUnion("allow", [
+  z.object({
+    allow: z.literal(true),
+    subject: z.string().refine(isPartyName, "Expected a subject of at most 256 printable characters"),
+    ttl: z.number().min(0).default(0),
+  }),
+  z.object({ allow: z.literal(false), reason: z.string().default("") }),
+]);
+
+/** Asks a controller, an HTTP server that knows the tokens; remembers what it allows for as long as it says. */
+export class ControllerClient implements Disposable {
+  readonly #url: string;
+  readonly #timeoutMs: number;
+  readonly #tools: ControllerTools;
+  readonly #allowed = new Lru<Answer & { readonly kind: "allowed" }>(MAX_REMEMBERED);
+  readonly #life = new AbortController();
+  readonly #told = new LogOnce();
+  #asking = 0;
+
+  constructor(url: string, timeoutMs: number, tools: ControllerTools) {
+    this.#url = url;
+    this.#timeoutMs = timeoutMs;
+    this.#tools = tools;
+  }
+
+  /** @param signal Aborted when nobody waits for the answer any more. Never rejects. */
+  async ask(question: Question, signal?: AbortSignal): Promise<Answer> {
+    const key = keyOf(question);
+    const known = this.#allowed.get(key);
+    if (known !== undefined && known.goodUntil > this.#tools.clock.monotonic()) return known;
+    if (this.#asking >= MAX_AT_ONCE) return this.#failed(`${MAX_AT_ONCE} questions are open already`);
+    this.#asking++;
+    try {
+      const found = await this.#fetch(question, signal);
+      if (found.kind === "allowed") this.#allowed.set(key, found);
+      return found;
+    } catch (error) {
+      if (signal?.aborted || this.#life.signal.aborted) return { kind: "unavailable" };
+      return this.#failed(error instanceof NoAnswer ? error.message : "The answer can't be read");
+    } finally {
+      this.#asking--;
+    }
+  }
+
+  /** Ends every question that is open. */
+  [Symbol.dispose](): void {
+    this.#life.abort();
+    this.#allowed.clear();
+  }
+
+  async #fetch({ token, clientAddress, service }: Question, signal?: AbortSignal): Promise<Answer> {
+    const life = this.#life.signal;
+    const body = await fetchJson(this.#tools.fetch, this.#url, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept: "application/json" },
+      body: JSON.stringify({ token, clientAddress, ...(service && { service: toTell(service) }) }),
+      timeoutMs: this.#timeoutMs,
+      signal: signal === undefined ? life : AbortSignal.any([signal, life]),
+    });
+    const said = answer.parse(body);
+    if (!said.allow) return { kind: "refused", reason: printable(said.reason, MAX_REASON_LENGTH) };
+    const ttlMs = Math.min(said.ttl * 1000, MAX_TTL_MS);
+    return { kind: "allowed", subject: said.subject, goodUntil: this.#tools.clock.monotonic() + ttlMs };
+  }
+
+  #failed(reason: string): Answer {
+    if (this.#told.may(reason)) {
+      this.#tools.log.warn("controller_unavailable", { server: serverOf(this.#url), reason });
+    }
+    return { kind: "unavailable" };
+  }
+}
+
+/** An answer is for this token, from this address, for this service. */
+function keyOf({ token, clientAddress, service }: Question): string {
+  return `${digestOf(token).toHex()} ${clientAddress} ${service ? JSON.stringify(toTell(service)) : ""}`;
+}
+
+function toTell({ name, protocol, hostname, port }: RequestedService): Record<string, string | number> {
+  return {
+    name,
+    protocol,
+    ...(hostname !== undefined && { hostname }),
+    ...(port !== undefined && { port }),
+  };
+}

@@ -1,0 +1,222 @@
+import { LogOnce } from "../../core/data_plane/log_once.ts";
+import type { HttpFault } from "../../core/http1/mod.ts";
+import {
+  type ByteStream,
+  type ConnectionInfo,
+  type Log,
+  messageOf,
+  writeAll,
+} from "../../core/plugin/mod.ts";
+import { Arrival } from "./arrival.ts";
+import { printable } from "./auth/printable.ts";
+import type { Clock } from "./clock.ts";
+import type { WsAgentConfig } from "./config.ts";
+import type { Counters } from "./counters.ts";
+import { type FirstRequest, type NotHttp, readFirstRequest } from "./first_request.ts";
+import type { Admission } from "./session/admission.ts";
+import { AGENT_HEADER, type AgentRun, parseAgentHeader } from "./session/agent_header.ts";
+import { ControlChannel } from "./session/control_channel.ts";
+import { type ConversationTools, converse } from "./session/conversation.ts";
+import { ControlFault } from "./control/fault.ts";
+import { LINGER_MS, turnAway } from "./turn_away.ts";
+import { answerUpgrade, encodeRefusal, type UpgradeRefusal } from "./websocket/answer_upgrade.ts";
+import { WebSocketBytes } from "./websocket/web_socket_bytes.ts";
+import type { YamuxOptions, YamuxSession, YamuxStream } from "./yamux/yamux.ts";
+
+/** From the first byte of the request to AuthOk; see PROTOCOL.md. */
+const AUTH_TIMEOUT_MS = 10_000;
+/** The subprotocol of Postern's own agents. */
+export const SUBPROTOCOL = "postern.v1";
+/**
+ * Connections that have not proved anything. With one more, the one that is at it for longest has to go: an agent takes
+ * a few round trips for it, and strangers that say nothing keep nobody out.
+ */
+const MAX_ARRIVALS = 2048;
+/** Streams that an agent opens beside its first. One may be a slip; so many are an attempt at something. */
+const MAX_STRAY_STREAMS = 100;
+
+export interface EndpointTools extends ConversationTools {
+  readonly config: () => WsAgentConfig;
+  readonly admission: Admission;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly log: Log;
+  readonly openYamux: (transport: ByteStream, options: YamuxOptions) => YamuxSession;
+}
+
+/** Where agents connect. Takes each connection from its first byte to the end of its tunnel. */
+export class AgentEndpoint {
+  readonly #tools: EndpointTools;
+  readonly #arrivals = new Set<Arrival>();
+  readonly #refusals = new LogOnce();
+
+  constructor(tools: EndpointTools) {
+    this.#tools = tools;
+  }
+
+  /** Connections whose agents are not in yet. */
+  get arrivals(): number {
+    return this.#arrivals.size;
+  }
+
+  /**
+   * Owns the stream. Never rejects.
+   *
+   * @param first What was read of the connection already.
+   */
+  async serve(
+    stream: ByteStream,
+    connection: ConnectionInfo,
+    signal: AbortSignal,
+    first?: FirstRequest,
+  ): Promise<void> {
+    const arrival = new Arrival(stream, this.#tools.clock, AUTH_TIMEOUT_MS);
+    const leave = () => arrival.end();
+    this.#add(arrival);
+    signal.addEventListener("abort", leave);
+    try {
+      const request = first ?? await readFirstRequest(stream);
+      const answer = this.#answer(request, connection);
+      if ("close" in answer) return;
+      if ("refusal" in answer) return await turnAway(stream, answer.refusal, this.#tools.clock);
+      await writeAll(stream, answer.response);
+      await this.#speak(new WebSocketBytes(stream, { role: "server", replay: answer.rest }), {
+        arrival,
+        connection,
+        run: answer.run,
+      });
+    } catch (error) {
+      this.#refused(connection, arrival, error);
+    } finally {
+      signal.removeEventListener("abort", leave);
+      if (arrival.timedOut) this.#tools.admission.timedOut(connection.source);
+      this.#arrivals.delete(arrival);
+      arrival.end();
+    }
+  }
+
+  /** Ends every connection whose agent is not in. */
+  close(): void {
+    for (const arrival of this.#arrivals) arrival.end();
+  }
+
+  /** What the request is answered with; nothing is known of the agent yet. */
+  #answer(request: FirstRequest | HttpFault | NotHttp, connection: ConnectionInfo): Answer {
+    if (typeof request === "string") {
+      if (request !== "left") this.#logRefusal(connection, request);
+      return { close: true };
+    }
+    if ("word" in request) return refusing(400, `The request is malformed: ${request.word}`);
+    const { head, seen } = request;
+    const { controlPath, endpoint } = this.#tools.config();
+    if (head.authority.name !== endpoint) return refusing(421, `This is "${endpoint}"`);
+    if (head.pathname() !== controlPath) return refusing(404, `Agents connect at ${controlPath}`);
+    if (this.#tools.tunnels.draining) return refusing(503, "The gateway is going away", 1);
+    const header = (name: string) => head.fields.has(name) ? head.fields.getAll(name).join(", ") : undefined;
+    const answer = answerUpgrade({
+      method: head.method,
+      target: head.path,
+      version: `HTTP/${head.version}`,
+      header,
+    }, [SUBPROTOCOL]);
+    if (answer.kind === "refused") return { refusal: answer.response };
+    // Here agents come in that speak without a subprotocol, once they are supported.
+    if (answer.protocol !== SUBPROTOCOL) return refusing(400, `Ask for the subprotocol ${SUBPROTOCOL}`);
+    const run = parseAgentHeader(header(AGENT_HEADER), this.#tools.clock.wall());
+    if (run === undefined) return refusing(400, "Postern-Agent is malformed");
+    return { response: answer.response, rest: seen.subarray(head.length), run };
+  }
+
+  /** Multiplexer, control stream, Auth, and then what the agent asks for, until the tunnel's end. */
+  async #speak(
+    transport: ByteStream,
+    { arrival, connection, run }: { arrival: Arrival; connection: ConnectionInfo; run: AgentRun },
+  ): Promise<void> {
+    const { openYamux, admission, tunnels, config } = this.#tools;
+    const first = Promise.withResolvers<YamuxStream | undefined>();
+    let strays = -1;
+    const yamux = openYamux(transport, {
+      role: "server",
+      maxStreams: 8,
+      pingIntervalMs: 0, // heartbeats do that, by one timer for all
+      onStream: (stream) => {
+        if (++strays === 0) return first.resolve(stream);
+        this.#tools.counters.strayStreams++;
+        stream.reset();
+        if (strays > MAX_STRAY_STREAMS) yamux.close("protocol_error");
+      },
+    });
+    arrival.hand(yamux);
+    try {
+      const control = await Promise.race([first.promise, yamux.ended.then(() => undefined)]);
+      if (control === undefined) return;
+      const channel = new ControlChannel(control);
+      const { source, destination, tls } = connection;
+      const session = await admission.admit({
+        run,
+        source,
+        httpsPort: tls === undefined ? 443 : destination.port,
+        yamux,
+        channel,
+        signal: arrival.signal,
+      });
+      if (session === undefined) return await this.#seeOut(yamux, channel);
+      this.#arrivals.delete(arrival);
+      arrival[Symbol.dispose]();
+      tunnels.opened(session);
+      await converse(session, channel, config().limits.servicesPerTunnel, this.#tools);
+      await yamux.ended;
+    } finally {
+      yamux.close();
+    }
+  }
+
+  /** Whoever is not let in has been told why, and is to hear it. */
+  async #seeOut(yamux: YamuxSession, channel: ControlChannel): Promise<void> {
+    const stop = this.#tools.clock.after(LINGER_MS, () => yamux.close());
+    await channel.finish();
+    await yamux.ended;
+    stop();
+  }
+
+  #add(arrival: Arrival): void {
+    if (this.#arrivals.size >= MAX_ARRIVALS) {
+      const [longest] = this.#arrivals;
+      longest?.end();
+      if (longest) this.#arrivals.delete(longest);
+    }
+    this.#arrivals.add(arrival);
+  }
+
+  /** A stranger that left, or broke the protocol before it was known. */
+  #refused(connection: ConnectionInfo, arrival: Arrival, error: unknown): void {
+    if (arrival.signal.aborted || error instanceof Deno.errors.ConnectionReset) return;
+    if (error instanceof ControlFault) this.#tools.counters.violations++;
+    this.#logRefusal(connection, "protocol_error", messageOf(error));
+  }
+
+  #logRefusal({ source, id }: ConnectionInfo, reason: string, detail?: string): void {
+    if (!this.#refusals.may(`${reason} ${source.address}`)) return;
+    this.#tools.log.info("agent_refused", {
+      connection: id,
+      source: source.address,
+      reason,
+      ...(detail !== undefined && { detail: printable(detail, 200) }),
+    });
+  }
+}
+
+/** What the first request comes to: nothing to say, an answer behind which the connection is closed, or a WebSocket. */
+type Answer =
+  | { readonly close: true }
+  | { readonly refusal: Uint8Array }
+  | { readonly response: Uint8Array; readonly rest: Uint8Array; readonly run: AgentRun };
+
+function refusing(status: number, text: string, retryAfterSeconds?: number): { refusal: Uint8Array } {
+  const refusal: UpgradeRefusal = {
+    status,
+    text,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  };
+  return { refusal: encodeRefusal(refusal) };
+}

@@ -1,0 +1,53 @@
+import type { ConnectionInfo, Explanation } from "../../core/plugin/mod.ts";
+import type { WsAgentConfig } from "./config.ts";
+import { isUnder } from "./names.ts";
+import { TERMINATE_FOR_AGENTS, TERMINATE_FOR_HTTP } from "./router.ts";
+
+/** What would happen to a connection while no agent is there: nothing is known of tunnels here. */
+export function explain(config: WsAgentConfig, { protocol, tls }: ConnectionInfo): Explanation {
+  const { domain, endpoint, controlPath } = config;
+  const host = tls?.serverName;
+  if (host === undefined) return explainPlain(config, protocol);
+  if (protocol !== "tls") {
+    return { steps: [`"${host}" with ${protocol} is taken only while an agent has it registered with tls`] };
+  }
+  if (host === endpoint) {
+    return {
+      steps: [
+        `"${host}" is the endpoint of agents`,
+        "The gateway terminates TLS with its certificate for that name",
+        `Agents open a WebSocket at ${controlPath}; anything else is refused`,
+      ],
+      decision: TERMINATE_FOR_AGENTS,
+    };
+  }
+  if (!isUnder(host, domain)) {
+    return { steps: [`"${host}" is taken only while an agent has it registered as its hostname`] };
+  }
+  return {
+    steps: [
+      `"${host}" is under "${domain}": agents register such names while the gateway runs`,
+      "While an agent has it with http, the gateway terminates TLS and sends each request through the tunnel",
+      "While an agent has it with tls, the connection is passed on to the agent as it is",
+      "While nobody has it, the gateway terminates TLS with its certificate for that name and answers 404",
+    ],
+    decision: TERMINATE_FOR_HTTP,
+  };
+}
+
+function explainPlain(
+  { endpoint, plainHttp, plainEndpoint }: WsAgentConfig,
+  protocol: ConnectionInfo["protocol"],
+): Explanation {
+  if (protocol !== "http" || !(plainHttp || plainEndpoint)) {
+    return { steps: ["It has no server name, by which tunnels are found"] };
+  }
+  return {
+    steps: [
+      ...(plainEndpoint ? [`Agents may connect by plain HTTP, with the Host "${endpoint}"`] : []),
+      ...(plainHttp ? ["Http tunnels are served by plain HTTP, by the Host of the request"] : []),
+      "Any other Host is sent on to https",
+    ],
+    decision: { kind: "handle" },
+  };
+}

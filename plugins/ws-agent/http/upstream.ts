@@ -1,0 +1,95 @@
+import { coarseNow } from "../../../core/data_plane/streams/coarse_timeouts.ts";
+import { BodyReader, ResponseHead } from "../../../core/http1/mod.ts";
+import { closeQuietly } from "../../../core/plugin/mod.ts";
+import type { HttpBackend } from "./backend.ts";
+import { ReadAhead } from "./read_ahead.ts";
+
+/**
+ * For how long a stream that was left idle is good for a request that cannot be sent twice. Services close theirs after 5 s
+ * or more, and such a request might just meet that.
+ */
+const TRUSTED_IDLE_MS = 2000;
+
+/** One stream to the service, for one exchange after the other. */
+export class Upstream extends ReadAhead {
+  readonly head = new ResponseHead();
+  readonly body: BodyReader = new BodyReader(this.bytes);
+  /** {@link coarseNow} of when it was given back. */
+  idleSince = 0;
+}
+
+/** The streams that one public connection uses, and those of them that wait. No other connection's requests go over them. */
+export class UpstreamPool {
+  readonly #backend: HttpBackend;
+  readonly #maxIdle: number;
+  readonly #ending = new AbortController();
+  readonly #used = new Set<Upstream>();
+  readonly #idle: Upstream[] = [];
+
+  /** @param maxIdle How many are kept while nobody uses them. */
+  constructor(backend: HttpBackend, maxIdle: number) {
+    this.#backend = backend;
+    this.#maxIdle = maxIdle;
+  }
+
+  /**
+   * A stream that nobody else uses until it is given back or dropped: an idle one that is still good, else a new one.
+   *
+   * @param repeatable Whether the request can be sent again, should the stream turn out to be dead.
+   * @throws What {@link HttpBackend.open} throws, and an `AbortError` when the pool is closed meanwhile.
+   */
+  take(repeatable: boolean): Upstream | Promise<Upstream> {
+    for (let idle; (idle = this.#idle.pop()) !== undefined;) {
+      const trusted = repeatable || coarseNow() - idle.idleSince < TRUSTED_IDLE_MS;
+      if (trusted && !idle.closed && idle.bytes.available === 0) {
+        this.#used.add(idle);
+        return idle;
+      }
+      idle.release();
+    }
+    return this.#connect();
+  }
+
+  async #connect(): Promise<Upstream> {
+    const { signal } = this.#ending;
+    const stream = await this.#backend.open(signal);
+    if (signal.aborted) {
+      closeQuietly(stream);
+      signal.throwIfAborted();
+    }
+    const upstream = new Upstream(stream);
+    this.#used.add(upstream);
+    return upstream;
+  }
+
+  /** The exchange is over and has left the stream clean. It waits for the next one; whatever comes unasked spoils it. */
+  give(upstream: Upstream): void {
+    this.#used.delete(upstream);
+    if (this.#ending.signal.aborted || this.#idle.length >= this.#maxIdle || upstream.bytes.available > 0) {
+      return upstream.release();
+    }
+    upstream.idleSince = coarseNow();
+    this.#idle.push(upstream);
+    upstream.ahead(() => this.#spoilt(upstream));
+  }
+
+  #spoilt(upstream: Upstream): void {
+    const at = this.#idle.indexOf(upstream);
+    if (at >= 0) this.#idle.splice(at, 1);
+    if (at >= 0) upstream.release();
+    else upstream.close(); // taken a moment ago
+  }
+
+  /** The exchange has left the stream in a state that nobody knows. Nothing of it is being read or written any more. */
+  drop(upstream: Upstream): void {
+    this.#used.delete(upstream);
+    upstream.release();
+  }
+
+  /** Closes all streams and ends all waits for one. Those in use are still to be dropped. */
+  close(): void {
+    this.#ending.abort();
+    for (const upstream of this.#used) upstream.close();
+    for (const upstream of this.#idle.splice(0)) upstream.release();
+  }
+}

@@ -1,0 +1,201 @@
+import type {
+  ByteStream,
+  ConnectionInfo,
+  Decision,
+  Log,
+  MetricSample,
+  PlaneContext,
+  Plugin,
+  PluginFiles,
+  PluginStatus,
+  RouteInfo,
+  TunnelRow,
+} from "../../core/plugin/mod.ts";
+import type { AgentAuthenticator } from "./auth/mod.ts";
+import type { Clock } from "./clock.ts";
+import type { WsAgentConfig } from "./config.ts";
+import type { Uuid } from "./control/messages.ts";
+import { Counters } from "./counters.ts";
+import { Directory } from "./directory.ts";
+import { AgentEndpoint } from "./endpoint.ts";
+import { nameKey, portKey } from "./names.ts";
+import { PlainHttp } from "./plain_http.ts";
+import { TunnelPorts } from "./ports.ts";
+import { PublicHttp, type ServeHttp } from "./public_http.ts";
+import { PublicStreams } from "./public_streams.ts";
+import { metricsOf, type Reported, routesOf, statusOf, tunnelsOf } from "./report.ts";
+import { TunnelRouter } from "./router.ts";
+import { Admission } from "./session/admission.ts";
+import { Registrar } from "./session/registrar.ts";
+import { Sessions } from "./session/sessions.ts";
+import { Tunnels } from "./session/tunnels.ts";
+import { Waiting } from "./waiting.ts";
+import type { YamuxOptions, YamuxSession } from "./yamux/yamux.ts";
+
+/** What the plugin needs from outside; tests hand in their own. */
+export interface WsAgentTools {
+  /** The plugin's word in the config. */
+  readonly name: string;
+  readonly log: Log;
+  readonly plane: PlaneContext;
+  readonly clock: Clock;
+  readonly authenticator: Pick<
+    AgentAuthenticator,
+    "authenticate" | "failures" | "reload" | typeof Symbol.dispose
+  >;
+  readonly openYamux: (transport: ByteStream, options: YamuxOptions) => YamuxSession;
+  readonly serveHttp: ServeHttp;
+  readonly newId: () => Uuid;
+}
+
+/** Lets agents in, and brings the public to their services. One in each data plane; what they share is the registry. */
+export class WsAgentPlugin implements Plugin {
+  readonly #tools: WsAgentTools;
+  readonly #sessions = new Sessions();
+  readonly #counters: Counters;
+  readonly #waiting: Waiting;
+  readonly #directory: Directory;
+  readonly #ports: TunnelPorts;
+  readonly #tunnels: Tunnels;
+  readonly #streams: PublicStreams;
+  readonly #router: TunnelRouter;
+  readonly #endpoint: AgentEndpoint;
+  readonly #http: PublicHttp;
+  readonly #plainHttp: PlainHttp;
+  readonly #unwatch: () => void;
+  #config: WsAgentConfig;
+
+  constructor(initial: WsAgentConfig, tools: WsAgentTools) {
+    const { plane, clock, name, serveHttp } = tools;
+    const { registry } = plane;
+    const sessions = this.#sessions;
+    const counters = this.#counters = new Counters(name);
+    const waiting = this.#waiting = new Waiting(clock);
+    const config = () => this.#config;
+    const shared = { ...tools, config, sessions, registry, counters };
+    this.#tools = tools;
+    this.#config = initial;
+    const directory = this.#directory = new Directory(sessions, plane, initial.limits.streamsPerTunnel);
+    const ports = this.#ports = new TunnelPorts(plane, sessions, initial.portsAddress);
+    const tunnels = this.#tunnels = new Tunnels({
+      ...shared,
+      ended: (keys) => keys.forEach((key) => waiting.wake(key)),
+    });
+    const streams = this.#streams = new PublicStreams({
+      directory,
+      waiting,
+      plane,
+      clock,
+      reconnectGraceMs: () => this.#config.reconnectGraceMs,
+    });
+    this.#router = new TunnelRouter({ name, config, directory, streams });
+    const registrar = new Registrar({
+      ...shared,
+      listen: (port) => ports.listen(port),
+      served: (key) => waiting.wake(key),
+    });
+    const admission = new Admission({
+      ...shared,
+      node: plane.node,
+      authenticator: () => tools.authenticator,
+    });
+    const endpoint = this.#endpoint = new AgentEndpoint({ ...shared, admission, registrar, tunnels });
+    const http = this.#http = new PublicHttp({ ...shared, serveHttp, streams });
+    this.#plainHttp = new PlainHttp({ ...shared, directory, endpoint, http });
+    this.#unwatch = registry.watch({
+      changed: (key, lease) => {
+        ports.changed(key, lease);
+        waiting.wake(key);
+      },
+      evicted: (session, reason) => tunnels.evicted(session, reason),
+    });
+  }
+
+  route(
+    connection: ConnectionInfo,
+    options: { readonly signal: AbortSignal },
+  ): Decision | undefined | Promise<Decision | undefined> {
+    return this.#router.route(connection, options);
+  }
+
+  handle(
+    stream: ByteStream,
+    connection: ConnectionInfo,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<void> {
+    const hostname = connection.tls?.serverName;
+    if (hostname === undefined) return this.#plainHttp.serve(stream, connection, signal);
+    if (hostname === this.#config.endpoint) return this.#endpoint.serve(stream, connection, signal);
+    return this.#http.serve(stream, connection, { hostname, secure: true, signal });
+  }
+
+  open(connection: ConnectionInfo, { signal }: { readonly signal: AbortSignal }): Promise<ByteStream> {
+    const { handedOver, listener, destination, tls } = connection;
+    if (handedOver?.purpose !== undefined) {
+      return this.#streams.open({ key: handedOver.purpose, connection, signal });
+    }
+    return listener === this.#tools.name
+      ? this.#streams.open({ key: portKey(destination.port), protocol: "tcp", connection, signal })
+      : this.#streams.open({ key: nameKey(tls?.serverName ?? ""), protocol: "tls", connection, signal });
+  }
+
+  /** What is registered stays; whoever may no longer be here goes. */
+  reload(config: unknown, files: PluginFiles): void {
+    const checked = config as WsAgentConfig;
+    this.#tools.authenticator.reload(checked, files); // throws before anything has changed
+    this.#config = checked;
+    this.#directory.streamsPerTunnel = checked.limits.streamsPerTunnel;
+    this.#ports.address = checked.portsAddress;
+    this.#tunnels.retime();
+    this.#tunnels.recheck();
+  }
+
+  status(): PluginStatus {
+    return statusOf(this.#reported());
+  }
+
+  tunnels(): TunnelRow[] {
+    return tunnelsOf(this.#sessions);
+  }
+
+  closeTunnel(id: string): boolean {
+    const session = this.#sessions.get(id);
+    if (!session?.opened) return false;
+    this.#tunnels.end(session, "closed_by_admin");
+    return true;
+  }
+
+  routes(): RouteInfo[] {
+    return routesOf(this.#sessions);
+  }
+
+  metrics(): MetricSample[] {
+    return metricsOf(this.#reported());
+  }
+
+  drain(): void {
+    this.#tunnels.drain();
+    this.#http.drain();
+    this.#endpoint.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#unwatch();
+    this.#waiting.endAll();
+    this.#endpoint.close();
+    this.#ports.closeAll();
+    this.#tools.authenticator[Symbol.dispose]();
+    await this.#tunnels[Symbol.asyncDispose]();
+  }
+
+  #reported(): Reported {
+    return {
+      sessions: this.#sessions,
+      counters: this.#counters,
+      authFailures: this.#tools.authenticator.failures,
+      arrivals: this.#endpoint.arrivals,
+      waiting: this.#waiting.size,
+      openPorts: this.#ports.open,
+    };
+  }
+}

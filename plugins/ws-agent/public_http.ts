@@ -1,0 +1,84 @@
+import type { ByteStream, ConnectionInfo, Log } from "../../core/plugin/mod.ts";
+import { printable } from "./auth/printable.ts";
+import type { Counters } from "./counters.ts";
+import type { HttpBackend, RequestEvent } from "./http/backend.ts";
+import type { ServeHttpOptions } from "./http/options.ts";
+import { nameKey } from "./names.ts";
+import type { PublicStreams } from "./public_streams.ts";
+
+/** Serves the requests of one public connection; see `http/mod.ts`. */
+export type ServeHttp = (
+  stream: ByteStream,
+  connection: ConnectionInfo,
+  backend: HttpBackend,
+  options: ServeHttpOptions,
+) => Promise<void>;
+
+export interface PublicHttpTools {
+  readonly serveHttp: ServeHttp;
+  readonly streams: Pick<PublicStreams, "open">;
+  readonly counters: Counters;
+  readonly log: Log;
+}
+
+export interface PublicHttpOptions {
+  /** The canonical name that every request has to be for. */
+  readonly hostname: string;
+  readonly secure: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Public HTTP of tunnels: each stream of a connection goes to whoever has its name at that moment. */
+export class PublicHttp {
+  readonly #tools: PublicHttpTools;
+  readonly #draining = new AbortController();
+
+  constructor(tools: PublicHttpTools) {
+    this.#tools = tools;
+  }
+
+  /** Owns the stream. Resolves when it is closed. */
+  async serve(
+    stream: ByteStream,
+    connection: ConnectionInfo,
+    { hostname, secure, signal }: PublicHttpOptions,
+  ): Promise<void> {
+    const { serveHttp, streams } = this.#tools;
+    const key = nameKey(hostname);
+    const backend: HttpBackend = {
+      hostname,
+      open: (signal) => streams.open({ key, protocol: "http", connection, signal }),
+    };
+    await serveHttp(stream, connection, backend, {
+      signal,
+      draining: this.#draining.signal,
+      secure,
+      events: (event) => this.#requested(event, hostname, connection),
+    });
+  }
+
+  /** Requests at hand are served to their end, and no others. */
+  drain(): void {
+    this.#draining.abort();
+  }
+
+  #requested(event: RequestEvent, host: string, { id, source }: ConnectionInfo): void {
+    const { counters, log } = this.#tools;
+    counters.requested(event);
+    if (!log.enabled("info")) return;
+    const { method, path, version, status, ms, bytesIn, bytesOut, fault } = event;
+    log.info("http_request", {
+      connection: id,
+      source: source.address,
+      method: printable(method, 20),
+      host,
+      path: printable(path, 256),
+      version,
+      status,
+      ms: Math.round(ms * 10) / 10,
+      bytesIn,
+      bytesOut,
+      ...(fault !== undefined && { fault }),
+    });
+  }
+}

@@ -1,0 +1,134 @@
+import {
+  type ByteStream,
+  type ConnectionInfo,
+  GatewayError,
+  type PlaneContext,
+} from "../../core/plugin/mod.ts";
+import type { Clock } from "./clock.ts";
+import type { Directory, Found } from "./directory.ts";
+import { HttpRefusal } from "./http/refusal.ts";
+import { hostOfKey } from "./names.ts";
+import type { PublicProtocol } from "./session/service.ts";
+import { encodeStreamHeader } from "./stream_header.ts";
+import { withHeader } from "./tunnel_stream.ts";
+import type { Waiting } from "./waiting.ts";
+
+/** Beside the grace itself: the registry's clock and ours are not the same. */
+const SLACK_MS = 1000;
+
+export interface PublicStreamsTools {
+  readonly directory: Directory;
+  readonly waiting: Waiting;
+  readonly plane: Pick<PlaneContext, "openOn">;
+  readonly clock: Clock;
+  readonly reconnectGraceMs: () => number;
+}
+
+/** What a public connection wants. */
+export interface Wanted {
+  readonly key: string;
+  /** Absent: whatever is there, as another data plane has found out already. */
+  readonly protocol?: PublicProtocol | undefined;
+  readonly connection: ConnectionInfo;
+  readonly signal: AbortSignal;
+}
+
+/** Opens streams to services for public connections, wherever their tunnels end. */
+export class PublicStreams {
+  readonly #tools: PublicStreamsTools;
+
+  constructor(tools: PublicStreamsTools) {
+    this.#tools = tools;
+  }
+
+  /**
+   * Opens a stream, which begins with its header. An agent that was just lost is waited for.
+   *
+   * @throws {HttpRefusal} 404: nobody has this name. 503: a limit. {GatewayError} `dial-failed`: its agent is gone, or the
+   * client. `dial-timeout`: it did not come back in time.
+   */
+  async open(wanted: Wanted): Promise<ByteStream> {
+    const { directory, clock, reconnectGraceMs } = this.#tools;
+    const deadline = clock.monotonic() + reconnectGraceMs() + SLACK_MS;
+    const elsewhere = wanted.connection.handedOver === undefined;
+    for (let waited = false;; waited = true) {
+      const found = directory.find(wanted.key, { elsewhere });
+      const stream = await this.#openAt(found, wanted, waited);
+      if (stream !== undefined) return stream;
+      await this.#wait(wanted, deadline);
+    }
+  }
+
+  /** Waits for an agent that was just lost. @returns Where its service is then; `undefined`: it did not come back. */
+  async whenBack(wanted: Omit<Wanted, "protocol">): Promise<Found | undefined> {
+    const { directory, clock, reconnectGraceMs } = this.#tools;
+    const deadline = clock.monotonic() + reconnectGraceMs() + SLACK_MS;
+    const elsewhere = wanted.connection.handedOver === undefined;
+    for (;;) {
+      const found = directory.find(wanted.key, { elsewhere });
+      if (found.kind === "nobody") return undefined;
+      if (found.kind !== "held") return found;
+      const end = await this.#tools.waiting.next(wanted.key, deadline - clock.monotonic(), wanted.signal);
+      if (end !== "changed") return undefined;
+    }
+  }
+
+  /** @returns `undefined`: it may be worth to wait. */
+  async #openAt(found: Found, wanted: Wanted, waited: boolean): Promise<ByteStream | undefined> {
+    const { key, connection, protocol } = wanted;
+    switch (found.kind) {
+      case "nobody":
+        throw waited ? gone(key) : new HttpRefusal(404, `Nobody has ${key}`);
+      case "full":
+        throw new HttpRefusal(503, "Its agent has as many streams as it may (limits.streamsPerTunnel)");
+      case "held":
+        return undefined;
+    }
+    const actual = found.kind === "here" ? found.service.protocol : found.protocol;
+    if (protocol !== undefined && actual !== protocol) {
+      throw new HttpRefusal(404, `There is no service of ${protocol} at ${key}`);
+    }
+    try {
+      return found.kind === "here"
+        ? this.#openHere(found, wanted)
+        : await this.#tools.plane.openOn(found.node, key, connection);
+    } catch (error) {
+      if (error instanceof GatewayError && error.code === "dial-failed") return undefined; // it has just gone
+      throw error;
+    }
+  }
+
+  #openHere(
+    { session, service }: Extract<Found, { kind: "here" }>,
+    { key, connection: { source, destination, id } }: Wanted,
+  ): ByteStream {
+    const name = hostOfKey(key);
+    const header = encodeStreamHeader({
+      source,
+      destination,
+      ...(name !== undefined && { name }),
+      connectionId: id,
+      serviceId: service.id,
+    });
+    return withHeader(session.openStream(this.#tools.clock.monotonic()), header);
+  }
+
+  async #wait({ key, signal }: Wanted, deadline: number): Promise<void> {
+    const { waiting, clock } = this.#tools;
+    const left = deadline - clock.monotonic();
+    switch (await waiting.next(key, left, signal)) {
+      case "changed":
+        return;
+      case "full":
+        throw new HttpRefusal(503, "Too many connections wait for agents to come back");
+      case "aborted":
+        throw new GatewayError("dial-failed", "The client left");
+      case "late":
+        throw new GatewayError("dial-timeout", `The agent of ${key} did not come back in time`);
+    }
+  }
+}
+
+function gone(key: string): GatewayError {
+  return new GatewayError("dial-failed", `The agent of ${key} is gone`);
+}

@@ -1,0 +1,73 @@
+import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "../../core/plugin/mod.ts";
+import { printable } from "./auth/printable.ts";
+import type { AuthRefusal } from "./auth/grant.ts";
+import { type Counters, gauge } from "./counters.ts";
+import { hostOfKey, portOfKey } from "./names.ts";
+import type { TunnelSession } from "./session/session.ts";
+import type { Sessions } from "./session/sessions.ts";
+
+/** What there is to tell of, in one data plane. */
+export interface Reported {
+  readonly sessions: Sessions;
+  readonly counters: Counters;
+  readonly authFailures: ReadonlyMap<AuthRefusal["reason"], number>;
+  /** Agents that are not in yet. */
+  readonly arrivals: number;
+  /** Public connections that wait for an agent to come back. */
+  readonly waiting: number;
+  readonly openPorts: readonly number[];
+}
+
+/** Agents may come at any time, so it is ready as soon as it runs. */
+export function statusOf({ sessions, arrivals, waiting, openPorts }: Reported): PluginStatus {
+  const open = openOf(sessions);
+  return {
+    ready: true,
+    details: {
+      tunnels: open.length,
+      services: open.reduce((sum, { services }) => sum + services.size, 0),
+      streams: streamsOf(open),
+      ports: openPorts.length,
+      arriving: arrivals,
+      waiting,
+    },
+  };
+}
+
+export function tunnelsOf(sessions: Sessions): TunnelRow[] {
+  return openOf(sessions).map((session) => session.row());
+}
+
+/** Public names and ports, and the tunnels behind each. */
+export function routesOf(sessions: Sessions): RouteInfo[] {
+  return [...sessions.keys()].map(([key, serving]) => {
+    const [service] = serving.values();
+    return {
+      match: hostOfKey(key) ?? `port ${portOfKey(key)}`,
+      action: `${service?.protocol} tunnel to "${service?.asked.name}"`,
+      targets: [...serving.keys()].map(({ id, grant, streams, takesStreams }) => ({
+        target: `${printable(grant.owner, 100)}@${id.slice(0, 8)}`,
+        healthy: takesStreams,
+        connections: streams,
+      })),
+    };
+  });
+}
+
+export function metricsOf({ sessions, counters, authFailures, waiting }: Reported): MetricSample[] {
+  const open = openOf(sessions);
+  return [
+    gauge("tunnels_active", "Agents' connections that are open.", open.length),
+    gauge("tunnel_streams_active", "Public connections and requests that tunnels carry.", streamsOf(open)),
+    gauge("tunnel_waiting", "Public connections that wait for an agent to come back.", waiting),
+    ...counters.samples(authFailures),
+  ];
+}
+
+function openOf(sessions: Sessions): TunnelSession[] {
+  return [...sessions.all()].filter(({ opened }) => opened);
+}
+
+function streamsOf(sessions: readonly TunnelSession[]): number {
+  return sessions.reduce((sum, { streams }) => sum + streams, 0);
+}

@@ -1,0 +1,120 @@
+import type { ConnectionInfo, Decision, Handle, Terminate } from "../../core/plugin/mod.ts";
+import { printable } from "./auth/printable.ts";
+import type { WsAgentConfig } from "./config.ts";
+import type { Directory, Found } from "./directory.ts";
+import { isUnder, nameKey, portKey } from "./names.ts";
+import type { PublicStreams } from "./public_streams.ts";
+
+const HANDLE: Handle = Object.freeze({ kind: "handle" });
+
+/** For agents: a WebSocket is opened by HTTP/1.1. */
+export const TERMINATE_FOR_AGENTS: Terminate = Object.freeze({
+  kind: "terminate",
+  alpn: Object.freeze(["http/1.1"]),
+  then: HANDLE,
+});
+
+/** For the public. */
+export const TERMINATE_FOR_HTTP: Terminate = Object.freeze({
+  kind: "terminate",
+  alpn: Object.freeze(["h2", "http/1.1"]),
+  then: HANDLE,
+});
+
+export interface RouterTools {
+  /** The plugin's word in the config: what its own listeners are called. */
+  readonly name: string;
+  readonly config: () => WsAgentConfig;
+  readonly directory: Directory;
+  readonly streams: Pick<PublicStreams, "whenBack">;
+}
+
+/** Decides where connections go. Only one that has to wait for an agent takes more than a look or two into tables. */
+export class TunnelRouter {
+  readonly #tools: RouterTools;
+
+  constructor(tools: RouterTools) {
+    this.#tools = tools;
+  }
+
+  route(
+    connection: ConnectionInfo,
+    options: { readonly signal: AbortSignal },
+  ): Decision | undefined | Promise<Decision | undefined> {
+    const { name, config } = this.#tools;
+    const { handedOver, listener, destination, protocol, tls } = connection;
+    if (handedOver?.purpose !== undefined) return openDecision(handedOver.purpose);
+    if (listener === name) return this.#routePort(portKey(destination.port), connection, options);
+    const host = tls?.serverName;
+    if (host !== undefined) return this.#routeName(host, connection, options);
+    const { plainHttp, plainEndpoint } = config();
+    return protocol === "http" && (plainHttp || plainEndpoint) ? HANDLE : undefined;
+  }
+
+  #routeName(
+    host: string,
+    connection: ConnectionInfo,
+    options: { readonly signal: AbortSignal },
+  ): Decision | undefined | Promise<Decision | undefined> {
+    const { config, directory } = this.#tools;
+    const { domain, endpoint } = config();
+    const isTls = connection.protocol === "tls";
+    if (host === endpoint) return isTls ? TERMINATE_FOR_AGENTS : undefined;
+    const key = nameKey(host);
+    const found = directory.find(key, { elsewhere: connection.handedOver === undefined });
+    if (found.kind === "nobody") return isTls && isUnder(host, domain) ? TERMINATE_FOR_HTTP : undefined;
+    if (found.kind === "there") return { kind: "handover", node: found.node };
+    const protocol = found.kind === "here" ? found.service.protocol : found.protocol;
+    if (protocol === "http") {
+      if (isTls) return TERMINATE_FOR_HTTP; // each request waits for its agent by itself
+      return { kind: "reject", reason: "not_supported", detail: "an http tunnel, and no HTTPS" };
+    }
+    return found.kind === "held" ? this.#routeWhenBack(key, connection, options) : passOn(key, found);
+  }
+
+  /**
+   * Also when the tunnel ends in another data plane it is opened from here: who connects to a port may wait for the
+   * service to speak first, and a handover begins with the client's bytes.
+   */
+  #routePort(
+    key: string,
+    connection: ConnectionInfo,
+    options: { readonly signal: AbortSignal },
+  ): Decision | Promise<Decision> {
+    const found = this.#tools.directory.find(key, { elsewhere: true });
+    if (found.kind === "there") return openDecision(key);
+    return found.kind === "held" ? this.#routeWhenBack(key, connection, options) : passOn(key, found);
+  }
+
+  async #routeWhenBack(
+    key: string,
+    connection: ConnectionInfo,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<Decision> {
+    const found = await this.#tools.streams.whenBack({ key, connection, signal });
+    if (found === undefined) {
+      return { kind: "reject", reason: "unavailable", detail: "its agent is gone, and did not come back" };
+    }
+    if (found.kind === "there" && connection.tls !== undefined) return { kind: "handover", node: found.node };
+    return passOn(key, found);
+  }
+}
+
+function passOn(key: string, found: Found): Decision {
+  switch (found.kind) {
+    case "full":
+      return { kind: "reject", reason: "over_limit", detail: "limits.streamsPerTunnel" };
+    case "here":
+      return openDecision(key, `${found.service.asked.name}@${found.session.id.slice(0, 8)}`);
+    case "there":
+      return openDecision(key);
+    case "held":
+    case "nobody":
+      return { kind: "reject", reason: "unavailable", detail: "its agent is gone" };
+  }
+}
+
+/** @param target Of the key's service; absent: not known here. */
+function openDecision(key: string, target: string = key): Decision {
+  return { kind: "open", target: printable(target, 100) };
+}

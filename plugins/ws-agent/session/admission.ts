@@ -1,0 +1,158 @@
+import { LogOnce } from "../../../core/data_plane/log_once.ts";
+import type { Endpoint, Log, PlaneContext } from "../../../core/plugin/mod.ts";
+import { printable } from "../auth/printable.ts";
+import type { Authenticator, AuthRefusal, Grant } from "../auth/grant.ts";
+import type { Clock } from "../clock.ts";
+import type { WsAgentConfig } from "../config.ts";
+import type { ControlMessage, Uuid } from "../control/messages.ts";
+import type { AdmissionFailure, Counters } from "../counters.ts";
+import type { YamuxSession } from "../yamux/yamux.ts";
+import type { AgentRun } from "./agent_header.ts";
+import type { ControlChannel } from "./control_channel.ts";
+import { farewellOf } from "./end_reason.ts";
+import { TunnelSession } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** An agent's connection that has not proved anything yet. */
+export interface Applicant {
+  readonly run: AgentRun;
+  readonly source: Endpoint;
+  /** See `SessionParts.httpsPort`. */
+  readonly httpsPort: number;
+  readonly yamux: YamuxSession;
+  readonly channel: ControlChannel;
+  /** Aborted when it has left, or its time is over. */
+  readonly signal: AbortSignal;
+}
+
+export interface AdmissionTools {
+  readonly config: () => WsAgentConfig;
+  readonly authenticator: () => Authenticator;
+  readonly node: PlaneContext["node"];
+  readonly registry: Pick<PlaneContext["registry"], "open" | "close">;
+  readonly sessions: Sessions;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly log: Log;
+  readonly newId: () => Uuid;
+}
+
+/** Why an agent gets no tunnel although it may have one, or has not asked for one. */
+interface Denial {
+  readonly reason: AdmissionFailure;
+  readonly message: string;
+}
+
+/** These pass: the agent is told to come back rather than that it was refused for good. */
+const PASSING: ReadonlySet<string> = new Set<AdmissionFailure | AuthRefusal["reason"]>([
+  "limit",
+  "registry_failed",
+  "blocked",
+  "controller_unavailable",
+  "keys_unavailable",
+  "internal_error",
+]);
+
+/** Asks an agent who it is, and announces its session to the registry. */
+export class Admission {
+  readonly #tools: AdmissionTools;
+  readonly #failures = new LogOnce();
+
+  constructor(tools: AdmissionTools) {
+    this.#tools = tools;
+  }
+
+  /**
+   * Resolves to the session when the agent is in, and otherwise when it has been told why it is not. The transport stays
+   * the caller's to close.
+   *
+   * @throws {ControlFault} What it sent breaks the format. Else what its stream throws.
+   */
+  async admit(applicant: Applicant): Promise<TunnelSession | undefined> {
+    const message = await applicant.channel.receive();
+    if (message === null) return undefined;
+    if (message.type !== "auth") {
+      return this.#deny(applicant, { reason: "no_auth", message: "The first message has to be Auth" });
+    }
+    const grant = await this.#authenticate(applicant, message.token);
+    if (grant === undefined || applicant.signal.aborted) return undefined;
+    return await this.#open(applicant, grant, message.clientId);
+  }
+
+  /** An agent whose time for Auth is over. */
+  timedOut(source: Endpoint): void {
+    this.#tools.counters.admissionFailed("timeout");
+    this.#log("timeout", source, "No Auth in time");
+  }
+
+  async #authenticate(applicant: Applicant, token: string): Promise<Grant | undefined> {
+    const { source, signal } = applicant;
+    const result = await this.#tools.authenticator().authenticate(token, source.address, { signal });
+    if ("grant" in result) return result.grant;
+    const { reason, message } = result.refusal;
+    if (!signal.aborted) this.#tell(applicant, reason, message);
+    return undefined;
+  }
+
+  async #open(applicant: Applicant, grant: Grant, clientId: Uuid): Promise<TunnelSession | undefined> {
+    const { config, node, registry, sessions, clock, newId } = this.#tools;
+    const { run, source, httpsPort, yamux, channel } = applicant;
+    const { limits, reconnectGraceMs } = config();
+    const info = {
+      id: newId(),
+      node,
+      holder: `${grant.principal}/${clientId}`,
+      epoch: run.epoch,
+      slot: run.slot,
+      maxSessions: limits.tunnels,
+      graceMs: reconnectGraceMs,
+    };
+    const session = new TunnelSession({
+      info,
+      grant,
+      source,
+      httpsPort,
+      yamux,
+      channel,
+      since: clock.wall(),
+      now: clock.monotonic(),
+    });
+    sessions.add(session); // before it is announced: it may be evicted as soon as it is
+    const result = await registry.open(info).catch(() => "failed" as const);
+    if (result === "opened" && session.ended === undefined && !applicant.signal.aborted) {
+      channel.send({ type: "authOk", tunnelId: session.id });
+      return session;
+    }
+    sessions.remove(session);
+    if (result === "opened") await registry.close(session.id, 0).catch(() => {});
+    else this.#deny(applicant, DENIALS[result](limits.tunnels));
+    return undefined;
+  }
+
+  #deny(applicant: Applicant, { reason, message }: Denial): undefined {
+    this.#tools.counters.admissionFailed(reason);
+    this.#tell(applicant, reason, message);
+  }
+
+  #tell({ source, channel }: Applicant, reason: string, message: string): void {
+    this.#log(reason, source, message);
+    const answer: ControlMessage = PASSING.has(reason)
+      ? { type: "disconnect", reason: message }
+      : { type: "authFail", reason: message };
+    channel.send(answer);
+  }
+
+  #log(reason: string, source: Endpoint, message: string): void {
+    if (!this.#failures.may(source.address)) return;
+    this.#tools.log.warn("auth_failed", { source: source.address, reason, detail: printable(message, 200) });
+  }
+}
+
+const DENIALS: Readonly<Record<"superseded" | "limit" | "failed", (tunnels: number) => Denial>> = {
+  superseded: () => ({ reason: "superseded", message: farewellOf("superseded") ?? "" }),
+  limit: (tunnels) => ({
+    reason: "limit",
+    message: `This gateway has ${tunnels} tunnels already (limits.tunnels)`,
+  }),
+  failed: () => ({ reason: "registry_failed", message: "The gateway cannot open tunnels at the moment" }),
+};

@@ -1,0 +1,143 @@
+import { type Endpoint, type SessionInfo, type TunnelRow } from "../../../core/plugin/mod.ts";
+import { printable } from "../auth/printable.ts";
+import type { Grant } from "../auth/grant.ts";
+import type { ControlMessage, Uuid } from "../control/messages.ts";
+import type { YamuxSession, YamuxStream } from "../yamux/yamux.ts";
+import type { ControlChannel } from "./control_channel.ts";
+import type { EndReason } from "./end_reason.ts";
+import type { Service } from "./service.ts";
+
+/** What a session is made of. */
+export interface SessionParts {
+  /** As the registry knows it. */
+  readonly info: SessionInfo;
+  readonly grant: Grant;
+  readonly source: Endpoint;
+  /** The public port of https, as the agent itself has reached it. */
+  readonly httpsPort: number;
+  readonly yamux: YamuxSession;
+  readonly channel: ControlChannel;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** `monotonic` time of now. */
+  readonly now: number;
+}
+
+/** Names are cut where they are shown: a table has room for no more. */
+const MAX_SHOWN = 100;
+
+/** One connection of an agent that has proved itself: what it serves, and how it is. Plain state; others act on it. */
+export class TunnelSession {
+  readonly id: Uuid;
+  readonly info: SessionInfo;
+  readonly grant: Grant;
+  readonly source: Endpoint;
+  readonly httpsPort: number;
+  readonly since: number;
+  readonly yamux: YamuxSession;
+  readonly #channel: ControlChannel;
+  /** By the service's name. */
+  readonly #services = new Map<string, Service>();
+  /** `monotonic` time of when it began to be without streams, or may have. */
+  idleSince: number;
+  /** `monotonic` time of the next heartbeat. */
+  nextHeartbeatAt = 0;
+  /** The round trip of the last heartbeat that was answered. */
+  #roundTripMs: number | undefined;
+  /** The heartbeat that is to be answered: its time as sent, and when that was. */
+  #heartbeat: { readonly time: number; readonly at: number } | undefined;
+  /** Takes no new streams: the gateway is about to end, or the agent. */
+  leaving = false;
+  /** Whether the registry has let it in. */
+  opened = false;
+  ended: EndReason | undefined;
+
+  constructor({ info, grant, source, httpsPort, yamux, channel, since, now }: SessionParts) {
+    this.id = info.id;
+    this.info = info;
+    this.grant = grant;
+    this.source = source;
+    this.httpsPort = httpsPort;
+    this.yamux = yamux;
+    this.#channel = channel;
+    this.since = since;
+    this.idleSince = now;
+  }
+
+  /** Streams of public connections: the one for control is none. */
+  get streams(): number {
+    return Math.max(0, this.yamux.streams - 1);
+  }
+
+  get services(): ReadonlyMap<string, Service> {
+    return this.#services;
+  }
+
+  serviceById(id: Uuid): Service | undefined {
+    for (const service of this.#services.values()) if (service.id === id) return service;
+    return undefined;
+  }
+
+  add(service: Service): void {
+    this.#services.set(service.asked.name, service);
+  }
+
+  remove({ asked }: Service): boolean {
+    return this.#services.delete(asked.name);
+  }
+
+  /** Whether a new stream makes sense at all; how many there may be is for others to say. */
+  get takesStreams(): boolean {
+    return this.ended === undefined && !this.leaving && !this.yamux.peerGoesAway;
+  }
+
+  /** @throws {GatewayError} `dial-failed`. */
+  openStream(now: number): YamuxStream {
+    this.idleSince = now;
+    return this.yamux.open();
+  }
+
+  /** Lays a message in line for the agent. */
+  send(message: ControlMessage): void {
+    this.#channel.send(message);
+  }
+
+  /** Resolves when all that was sent is on its way. Never rejects. */
+  flushed(): Promise<void> {
+    return this.#channel.finish();
+  }
+
+  sendHeartbeat(time: number, now: number): void {
+    this.#heartbeat = { time, at: now };
+    this.send({ type: "heartbeat", time });
+  }
+
+  /** An agent that answers with another time than it was asked with has no round trip. */
+  heartbeatAcked(time: number, now: number): void {
+    if (this.#heartbeat?.time !== time) return;
+    this.#roundTripMs = now - this.#heartbeat.at;
+    this.#heartbeat = undefined;
+  }
+
+  row(): TunnelRow {
+    const { id, grant, source, since, streams, yamux } = this;
+    const roundTripMs = this.#roundTripMs ?? yamux.roundTripMs;
+    return {
+      id,
+      owner: printable(grant.owner, MAX_SHOWN),
+      source,
+      since,
+      ...(roundTripMs !== undefined && { roundTripMs: Math.round(roundTripMs * 10) / 10 }),
+      streams,
+      bytesIn: yamux.bytesWritten, // to the service, as for any other connection
+      bytesOut: yamux.bytesRead,
+      services: [...this.#services.values()].map(({ id, asked, protocol, url, target }) => ({
+        id,
+        name: asked.name,
+        protocol,
+        url,
+        ...(target !== undefined && { target }),
+      })),
+    };
+  }
+}

@@ -1,0 +1,102 @@
+import { type BufferPool, type ByteStream, closeQuietly } from "../../../core/plugin/mod.ts";
+import { bulkPool, smallBuffers } from "./buffers.ts";
+import { GO_AWAY, HEADER_BYTES, writeHeader } from "./frame.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** How long the last words may take. */
+const FAREWELL_MS = 200;
+
+/**
+ * The one writer of a session: sends what the outbox has, as much as there is in one write, and holds memory only
+ * meanwhile.
+ */
+export class FrameWriter {
+  readonly #transport: ByteStream;
+  readonly #outbox: Outbox;
+  readonly #failed: (error: unknown) => void;
+  #isRunning = false;
+  #isClosing = false;
+  #farewell: number | undefined;
+  #farewellTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #closed = Promise.withResolvers<void>();
+
+  /** @param failed Called at most once, when the transport takes no more. */
+  constructor(transport: ByteStream, outbox: Outbox, failed: (error: unknown) => void) {
+    this.#transport = transport;
+    this.#outbox = outbox;
+    this.#failed = failed;
+  }
+
+  /** Resolves when the transport is closed. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** There may be something to send. */
+  wake(): void {
+    if (this.#isRunning || this.#isClosing) return;
+    this.#isRunning = true;
+    this.#run();
+  }
+
+  /**
+   * Closes the transport: at once, or after what is on its way, and this go-away, for a moment at most.
+   *
+   * @param code Of the go-away.
+   */
+  close(code: number | undefined): void {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    if (code === undefined) return this.#closeTransport();
+    this.#farewell = code;
+    this.#farewellTimer = setTimeout(() => this.#closeTransport(), FAREWELL_MS);
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    this.#run();
+  }
+
+  async #run(): Promise<void> {
+    await undefined; // those who write in this turn share one write
+    let pool: BufferPool = smallBuffers;
+    let out: Uint8Array<ArrayBuffer> | undefined;
+    try {
+      while (!this.#isClosing) {
+        const wanted = this.#outbox.isLarge ? bulkPool() : smallBuffers;
+        if (out === undefined || (wanted === smallBuffers) !== (pool === smallBuffers)) {
+          if (out !== undefined) pool.give(out);
+          pool = wanted;
+          out = wanted.take() ?? new Uint8Array(wanted.size);
+        }
+        const length = this.#outbox.fill(out, performance.now());
+        if (length === 0) break;
+        await this.#write(out, length);
+      }
+      if (this.#farewell !== undefined) await this.#sayFarewell(this.#farewell);
+    } catch (error) {
+      if (!this.#isClosing) this.#failed(error);
+    } finally {
+      if (out !== undefined) pool.give(out);
+      this.#isRunning = false;
+      if (this.#isClosing) this.#closeTransport();
+    }
+  }
+
+  async #write(bytes: Uint8Array, length: number): Promise<void> {
+    for (let sent = 0; sent < length;) {
+      const rest = sent === 0 && length === bytes.length ? bytes : bytes.subarray(sent, length);
+      sent += await this.#transport.write(rest);
+    }
+  }
+
+  #sayFarewell(code: number): Promise<void> {
+    const frame = new Uint8Array(HEADER_BYTES);
+    writeHeader(frame, 0, GO_AWAY, 0, 0, code);
+    return this.#write(frame, frame.length);
+  }
+
+  #closeTransport(): void {
+    clearTimeout(this.#farewellTimer);
+    closeQuietly(this.#transport);
+    this.#closed.resolve();
+  }
+}

@@ -1,0 +1,70 @@
+import { findProgram, granted } from "../support/permissions.ts";
+import { freePort, type Program, type ProgramOptions, startProgram } from "../support/processes.ts";
+import type { HttpTarget, ServicePorts, StreamService, TunnelTarget } from "./tunnel_jobs.ts";
+import type { Place } from "./tunnel_place.ts";
+
+/** A gateway and its agent, with a tunnel between them. */
+export interface TunnelPeer extends AsyncDisposable {
+  /** The process of the gateway; `direct` has none. */
+  readonly gatewayPid?: number;
+  readonly agentPids: readonly number[];
+  /** Plain HTTP, as the product has it: by the name in `Host`, or through a TCP tunnel where it has no names. */
+  readonly http: HttpTarget;
+  /** HTTP with the public side's TLS ended by the gateway. */
+  readonly https?: HttpTarget;
+  stream(service: StreamService): TunnelTarget;
+  /** Starts so many more agents with a TCP tunnel each, and resolves when all are connected. They end with the peer. */
+  addAgents?(count: number): Promise<void>;
+}
+
+export interface TunnelKind {
+  readonly name: string;
+  /** What it needs and is not installed. */
+  readonly missing: readonly string[];
+  /** How the bytes between gateway and agent are protected. */
+  readonly leg: string;
+  /** The most that `addAgents` takes: where each agent is a process of its own, few. 0: none. */
+  readonly maxAgents: number;
+  start(site: Site): Promise<TunnelPeer>;
+}
+
+/** What a tunnel is started for. */
+export interface Site {
+  readonly place: Place;
+  readonly services: ServicePorts;
+  /** How many agents `addAgents` is going to add. */
+  readonly spareAgents: number;
+}
+
+/** Below which the names of HTTP services are. */
+export const DOMAIN = "bench.localhost";
+/** The name by which the HTTP service is asked for. */
+export const HTTP_HOST = `app.${DOMAIN}`;
+export const SERVICES: readonly (keyof ServicePorts)[] = ["http", "echo", "sink", "source"];
+
+const FOLDER_VARIABLE = "POSTERN_BENCH_PEERS";
+
+/** The path of a peer's program: in the folder that `POSTERN_BENCH_PEERS` names, or on PATH. */
+export function findPeer(program: string): string | undefined {
+  const folder = granted("env") ? Deno.env.get(FOLDER_VARIABLE) : undefined;
+  return (folder && findProgram(`${folder}/${program}`)) || findProgram(program);
+}
+
+/** Those of these programs that {@link findPeer} does not find. */
+export function missingOf(...programs: readonly string[]): string[] {
+  return programs.filter((program) => findPeer(program) === undefined);
+}
+
+/** Starts one of a peer's programs; it ends with the stack. */
+export async function startPeerProgram(
+  stack: AsyncDisposableStack,
+  program: string,
+  options: ProgramOptions,
+): Promise<Program> {
+  return stack.use(await startProgram(findPeer(program) ?? program, options));
+}
+
+/** A free public port for each service. */
+export function publicPorts(): ServicePorts {
+  return { http: freePort(), echo: freePort(), sink: freePort(), source: freePort() };
+}

@@ -1,0 +1,3 @@
+module postern/tunnel_load
+
+go 1.21

@@ -1,0 +1,265 @@
+import assert from "node:assert/strict";
+import { type ByteStream, closeQuietly } from "../../../core/byte_stream.ts";
+import { checkValue } from "../../../core/config/issues.ts";
+import { relay } from "../../../core/data_plane/relay.ts";
+import { GatewayError } from "../../../core/errors.ts";
+import { createLog, type LogEvent } from "../../../core/log.ts";
+import type {
+  ConnectionInfo,
+  Decision,
+  PlaneContext,
+  PluginFiles,
+  PluginListener,
+} from "../../../core/plugin/contract.ts";
+import { LocalRegistry } from "../../../core/registry/local.ts";
+import type { NodeId } from "../../../core/registry/registry.ts";
+import { createAuthenticator } from "../../../plugins/ws-agent/auth/mod.ts";
+import { createToken, digestOf } from "../../../plugins/ws-agent/auth/token.ts";
+import { SYSTEM_CLOCK } from "../../../plugins/ws-agent/clock.ts";
+import { type WsAgentConfig, wsAgentConfig } from "../../../plugins/ws-agent/config.ts";
+import { serveHttp } from "../../../plugins/ws-agent/http/mod.ts";
+import { WsAgentPlugin } from "../../../plugins/ws-agent/plugin.ts";
+import { openYamux } from "../../../plugins/ws-agent/yamux/mod.ts";
+import { pipe, type PipeEnd } from "../../support/pipe.ts";
+import { TestAgent, type TestAgentOptions } from "../../support/test_agent.ts";
+import { until } from "../../support/until.ts";
+import { connection, tlsConnection } from "../connection.ts";
+
+export const DOMAIN = "example.com";
+export const ENDPOINT = "tunnel.example.com";
+const TOKENS_FILE = "tokens.yaml";
+const NEVER = new AbortController().signal;
+
+/** Tokens that the token file of a {@link TestGateway} has from the start. */
+export const TOKENS = { alice: createToken(), bob: createToken() };
+
+export interface TestGatewayOptions {
+  /** What is to be other than in {@link SECTION}. */
+  readonly section?: Record<string, unknown>;
+  /** The entries of the token file, as YAML; a function of the entry of each known token. */
+  readonly tokens?: string;
+  /** How many data planes. @default 1 */
+  readonly nodes?: number;
+}
+
+/** Times are short, so that nothing has to be waited for long; heartbeats are far apart, so that they disturb nobody. */
+const SECTION = {
+  domain: DOMAIN,
+  tokens: TOKENS_FILE,
+  ports: "30000-30009",
+  reconnectGrace: "500ms",
+  heartbeat: { interval: "20s", timeout: "40s" },
+};
+
+export function configOf(section: Record<string, unknown> = {}): WsAgentConfig {
+  const checked = checkValue(wsAgentConfig, { ...SECTION, ...section });
+  if (!checked.ok) assert.fail(JSON.stringify(checked.issues));
+  return checked.value;
+}
+
+/** An entry of a token file. */
+export function tokenEntry(id: string, token: string, more = ""): string {
+  return `- { id: ${id}, sha256: "${digestOf(token).toHex()}", created: 2026-01-01${more && `, ${more}`} }\n`;
+}
+
+export const BOTH = tokenEntry("alice", TOKENS.alice) + tokenEntry("bob", TOKENS.bob);
+
+/** A port that a plugin listens on, without a socket. */
+interface OpenPort {
+  readonly node: number;
+  readonly port: number;
+}
+
+/** The plugin in each of some data planes that share a registry, and agents that reach it by real sockets. */
+export class TestGateway implements AsyncDisposable {
+  readonly registry = new LocalRegistry();
+  readonly plugins: WsAgentPlugin[] = [];
+  readonly events: LogEvent[] = [];
+  readonly openPorts = new Set<OpenPort>();
+  /** Ports that some other program has. */
+  readonly portsInUse = new Set<number>();
+  #section: Record<string, unknown>;
+  #tokens: string;
+  readonly #listeners: Deno.TcpListener[] = [];
+  readonly #running = new Set<Promise<void>>();
+  readonly #sockets = new Set<ByteStream>();
+  readonly #agents = new Set<TestAgent>();
+
+  constructor({ section = {}, tokens = BOTH, nodes = 1 }: TestGatewayOptions = {}) {
+    this.#section = section;
+    this.#tokens = tokens;
+    for (let node = 0; node < nodes; node++) this.#start(node);
+  }
+
+  get plugin(): WsAgentPlugin {
+    return this.plugins[0] ?? assert.fail("There is no plugin");
+  }
+
+  /** Connects an agent that is let in: `alice`, unless it is told otherwise. */
+  async agent(options: TestAgentOptions & { readonly node?: number } = {}): Promise<TestAgent> {
+    return this.#kept(await TestAgent.start(await this.dial(options.node), { token: TOKENS.alice, ...options }));
+  }
+
+  /** Connects an agent that has said nothing yet. */
+  async stranger(options: TestAgentOptions & { readonly node?: number } = {}): Promise<TestAgent> {
+    return this.#kept(await TestAgent.connect(await this.dial(options.node), { token: TOKENS.alice, ...options }));
+  }
+
+  /** A connection to the endpoint, of which nothing was sent. */
+  async dial(node = 0): Promise<Deno.TcpConn> {
+    const listener = this.#listeners[node] ?? assert.fail(`There is no node ${node}`);
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    this.#sockets.add(socket);
+    return socket;
+  }
+
+  async reload(section: Record<string, unknown> = this.#section, tokens = this.#tokens): Promise<void> {
+    this.#section = section;
+    this.#tokens = tokens;
+    for (const plugin of this.plugins) await plugin.reload(configOf(section), this.#files());
+  }
+
+  /** What the data plane does with a public connection: follows the decision up to the stream of a tunnel. */
+  async connect(info: ConnectionInfo, node = 0): Promise<ByteStream> {
+    const plugin = this.plugins[node] ?? assert.fail(`There is no node ${node}`);
+    const decision = await plugin.route(info, { signal: NEVER });
+    if (decision?.kind === "handover") {
+      const from = nodeId(node);
+      return await this.connect({ ...info, handedOver: { from } }, indexOf(decision.node));
+    }
+    assert.equal(decision?.kind, "open", JSON.stringify(decision));
+    const stream = await plugin.open(info, { signal: NEVER });
+    this.#sockets.add(stream);
+    return stream;
+  }
+
+  /** A public connection to a tunnel's port. */
+  connectPort(port: number, node = 0): Promise<ByteStream> {
+    return this.connect(portConnection(port), node);
+  }
+
+  /** A public connection by TLS that is passed on. */
+  connectTls(name: string, node = 0): Promise<ByteStream> {
+    return this.connect(tlsConnection(name), node);
+  }
+
+  /** A public HTTP connection, behind its TLS. */
+  http(name: string, node = 0, signal: AbortSignal = NEVER): PipeEnd {
+    const plugin = this.plugins[node] ?? assert.fail(`There is no node ${node}`);
+    const [client, served] = pipe();
+    const info = tlsConnection(name, { terminated: { version: "TLSv1.3", alpn: "http/1.1" } });
+    this.#run(plugin.handle(served, info, { signal }));
+    this.#sockets.add(client);
+    return client;
+  }
+
+  route(info: ConnectionInfo, node = 0): Decision | undefined | Promise<Decision | undefined> {
+    return this.plugins[node]?.route(info, { signal: NEVER });
+  }
+
+  /** The first log line of this event, once it is there. */
+  logged(event: string): Promise<LogEvent> {
+    return until(() => this.events.find((line) => line.event === event), {
+      what: () => `the event ${event} among ${this.events.map((line) => line.event).join(", ")}`,
+    });
+  }
+
+  /** The value of a metric, over all data planes and those of its labels that are not given. */
+  metric(name: string, labels: Readonly<Record<string, string>> = {}): number {
+    return this.plugins.flatMap((plugin) => plugin.metrics())
+      .filter((sample) => sample.name === name)
+      .filter((sample) => Object.entries(labels).every(([key, value]) => sample.labels[key] === value))
+      .reduce((sum, sample) => sum + (sample.type === "histogram" ? sample.count : sample.value), 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const listener of this.#listeners) closeQuietly(listener);
+    for (const plugin of this.plugins) await plugin[Symbol.asyncDispose]();
+    for (const agent of this.#agents) await agent[Symbol.asyncDispose]();
+    for (const socket of this.#sockets) closeQuietly(socket);
+    await Promise.all(this.#running);
+    this.registry[Symbol.dispose]();
+  }
+
+  #start(index: number): void {
+    const node = nodeId(index);
+    const log = createLog("ws-agent", "debug", (event) => this.events.push(event));
+    const plane: PlaneContext = {
+      node,
+      registry: this.registry.at(node),
+      nodes: 2,
+      listen: ({ port }) => this.#listen(index, port),
+      openOn: (to, purpose, info) => this.#openOn(index, to, purpose, info),
+    };
+    const config = configOf(this.#section);
+    const plugin = new WsAgentPlugin(config, {
+      name: "ws-agent",
+      log,
+      plane,
+      clock: SYSTEM_CLOCK,
+      authenticator: createAuthenticator(config, this.#files(), { log }),
+      openYamux,
+      serveHttp,
+      newId: () => crypto.randomUUID(),
+    });
+    this.plugins.push(plugin);
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    this.#listeners.push(listener);
+    this.#run(this.#accept(listener, plugin));
+  }
+
+  async #accept(listener: Deno.TcpListener, plugin: WsAgentPlugin): Promise<void> {
+    for await (const socket of listener) {
+      this.#sockets.add(socket);
+      const source = { address: "192.0.2.7", port: socket.remoteAddr.port };
+      this.#run(plugin.handle(socket, tlsConnection(ENDPOINT, { source }), { signal: NEVER }));
+    }
+  }
+
+  #listen(node: number, port: number): PluginListener {
+    if (this.portsInUse.has(port)) throw new GatewayError("address-in-use", `Port ${port} is in use`);
+    const open = { node, port };
+    this.openPorts.add(open);
+    return { port, close: () => void this.openPorts.delete(open) };
+  }
+
+  async #openOn(from: number, to: NodeId, purpose: string, info: ConnectionInfo): Promise<ByteStream> {
+    const handedOver = { from: nodeId(from), purpose };
+    const { source, destination } = info;
+    const upstream = await this.connect(connection({ source, destination, handedOver }), indexOf(to));
+    const [ours, theirs] = pipe();
+    const counts = { sent: { bytes: 0 }, received: { bytes: 0 } };
+    this.#run(relay({ client: theirs, upstream, ...counts }).then(() => {
+      closeQuietly(theirs);
+      closeQuietly(upstream);
+    }));
+    return ours;
+  }
+
+  #files(): PluginFiles {
+    return { [TOKENS_FILE]: this.#tokens };
+  }
+
+  #kept(agent: TestAgent): TestAgent {
+    this.#agents.add(agent);
+    return agent;
+  }
+
+  #run(work: Promise<void>): void {
+    this.#running.add(work);
+    work.then(() => this.#running.delete(work));
+  }
+}
+
+function nodeId(index: number): NodeId {
+  return `data-plane-${index}`;
+}
+
+function indexOf(node: NodeId): number {
+  return Number(node.slice("data-plane-".length));
+}
+
+/** A connection to a port of a tunnel, before a byte was read of it. */
+export function portConnection(port: number): ConnectionInfo {
+  return connection({ listener: "ws-agent", destination: { address: "127.0.0.1", port } });
+}
