@@ -6,7 +6,10 @@ import { agentCommand } from "./commands/agent.ts";
 import { checkCommand } from "./commands/check.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { gatewayCommand } from "./commands/gateway.ts";
+import { httpCommand } from "./commands/http.ts";
 import { statusCommand } from "./commands/status.ts";
+import { tcpCommand } from "./commands/tcp.ts";
+import { tlsCommand } from "./commands/tls.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { EXIT } from "./exit_codes.ts";
 
@@ -27,6 +30,9 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .addCommand(explainCommand())
     .addCommand(statusCommand())
     .addCommand(agentCommand())
+    .addCommand(httpCommand())
+    .addCommand(tcpCommand())
+    .addCommand(tlsCommand())
     .addCommand(tokenCommand())
     .showHelpAfterError("(postern --help shows the commands)");
   for (const command of [program, ...program.commands.flatMap(withSubcommands)]) {

@@ -65,6 +65,15 @@ export async function parseOptions(options: ConfigOptions, file: string | undefi
  */
 export async function prepareOptions(options: ConfigOptions, file: string | undefined): Promise<Prepared> {
   if (file === undefined) await ensureDevelopmentToken(DEVELOPMENT_FOLDER);
+  return await prepareAgain(options, file);
+}
+
+/**
+ * {@link prepareOptions} for a gateway that runs: it may no longer write, and has made what it needs.
+ *
+ * @throws {CommandError} With everything that is wrong, one line each.
+ */
+export async function prepareAgain(options: ConfigOptions, file: string | undefined): Promise<Prepared> {
   const preparation = await prepare(await parseOptions(options, file));
   if (preparation.ok) return preparation.prepared;
   throw new CommandError(preparation.problems.map(formatProblem).join("\n"), EXIT.wrongUsage);

@@ -10,6 +10,11 @@ import { explainPlugin } from "../../core/supervisor/inspector.ts";
 import type { Prepared } from "../../core/supervisor/supervisor.ts";
 import { CommandError } from "../command_error.ts";
 import { addConfigOptions, configFile, type ConfigOptions, prepareOptions } from "../config_options.ts";
+import {
+  DEVELOPMENT_NAMES,
+  DEVELOPMENT_WILDCARD,
+  makesItsCertificates,
+} from "../development_certificates.ts";
 import { EXIT } from "../exit_codes.ts";
 import { print } from "../print.ts";
 
@@ -30,8 +35,9 @@ export function explainCommand(): Command {
     )
     .addHelpText("after", "\nExample:\n  deno task postern explain db.example.com --protocol postgres")
     .action(async (host: string, options: ExplainOptions) => {
-      const prepared = await prepareOptions(options, await configFile(options));
-      print((await explain(host, options, prepared)).join("\n") + "\n");
+      const file = await configFile(options);
+      const prepared = await prepareOptions(options, file);
+      print((await explain(host, options, prepared, file)).join("\n") + "\n");
     });
 }
 
@@ -39,6 +45,7 @@ async function explain(
   host: string,
   options: ExplainOptions,
   { config, plugins }: Prepared,
+  file: string | undefined,
 ): Promise<string[]> {
   const serverName = canonicalNameFromConfig(host);
   if (serverName === undefined) throw new CommandError(`"${host}" is not a DNS name`, EXIT.wrongUsage);
@@ -56,7 +63,7 @@ async function explain(
     const decision = await explainOne(plugin, connection, lines);
     if (decision === "at run time") undecided.push(plugin.name);
     else if (decision !== undefined) {
-      const fault = await certificateFault(decision, serverName, config);
+      const fault = await certificateFault(decision, serverName, () => certifiedNames(config, file));
       return [...lines, `= ${unless(undecided)}${fault ?? describeDecision(decision)}`];
     }
   }
@@ -77,16 +84,20 @@ function unless(undecided: readonly string[]): string {
 async function certificateFault(
   decision: Decision,
   serverName: string,
-  { tls }: GatewayConfig,
+  certified: () => Promise<readonly string[]>,
 ): Promise<string | undefined> {
   if (decision.kind !== "terminate") return undefined;
   const names = new NameTable<true>();
-  for (const certificate of await loadCertificates(tls.certificates, SILENT_LOG)) {
-    for (const pattern of certificate.names.map(parseNamePattern)) {
-      if (!names.get(pattern)) names.add(pattern, true);
-    }
+  for (const pattern of (await certified()).map(parseNamePattern)) {
+    if (!names.get(pattern)) names.add(pattern, true);
   }
   return names.lookup(serverName) ? undefined : `refused: there is no certificate for "${serverName}"`;
+}
+
+async function certifiedNames(config: GatewayConfig, file: string | undefined): Promise<readonly string[]> {
+  if (makesItsCertificates(config, file)) return [...DEVELOPMENT_NAMES, DEVELOPMENT_WILDCARD];
+  const certificates = await loadCertificates(config.tls.certificates, SILENT_LOG);
+  return certificates.flatMap(({ names }) => names);
 }
 
 /** Adds the plugin's steps to `lines`. Resolves to its decision, if it takes the connection. */

@@ -14,17 +14,20 @@ import {
   configFile,
   configName,
   type ConfigOptions,
+  prepareAgain,
   prepareOptions,
 } from "../config_options.ts";
+import {
+  DEVELOPMENT_NAMES,
+  DEVELOPMENT_WILDCARD,
+  makesItsCertificates,
+} from "../development_certificates.ts";
 import { DEVELOPMENT_FOLDER } from "../development_token.ts";
 import { EXIT } from "../exit_codes.ts";
 import { describeGateway } from "../describe_gateway.ts";
 
 /** More data planes than this only cost memory on any machine that runs today. */
 const MAX_THREADS = 64;
-const DEVELOPMENT_NAMES = ["localhost", "tunnel.localhost"];
-/** So that a name which nobody holds has an answer, too: few clients take it, and those that do not are told in TLS. */
-const DEVELOPMENT_WILDCARD = "*.localhost";
 
 interface GatewayOptions extends ConfigOptions {
   readonly threads: number;
@@ -51,7 +54,7 @@ async function run(options: GatewayOptions): Promise<void> {
   const withLog = { ...options, set: [...options.set, ...logSettings(options)] };
   const file = await configFile(options);
   const prepared = await prepareOptions(withLog, file);
-  const development = file === undefined ? await prepareDevelopment(prepared.config) : NO_DEVELOPMENT;
+  const development = await prepareDevelopment(prepared.config, file);
   const writer = new LogWriter(prepared.config.log.format, Deno.stdout);
   const supervisor = await Supervisor.start(prepared, {
     threads: options.threads,
@@ -60,10 +63,12 @@ async function run(options: GatewayOptions): Promise<void> {
   });
   const givenUp = await giveUpPermissions(prepared.plugins);
   supervisor.log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
-  const banner = new TextEncoder().encode(describeGateway(supervisor, configName(file), development.hints));
+  const banner = new TextEncoder().encode(
+    describeGateway(supervisor, configName(file), development.hints(httpsPortOf(supervisor))),
+  );
   // Where the log is for programs, it has the standard output to itself.
   await (prepared.config.log.format === "json" ? Deno.stderr : Deno.stdout).write(banner);
-  const drained = await serve(supervisor, () => prepareOptions(withLog, file), file);
+  const drained = await serve(supervisor, () => prepareAgain(withLog, file), file);
   if (!drained) throw new CommandError("", EXIT.interrupted);
 }
 
@@ -182,30 +187,34 @@ class Watch {
 
 /** What a development gateway has beside its config. */
 interface Development {
-  /** What to tell the user. */
-  readonly hints: readonly string[];
+  /** What to tell the user. @param port Where the public connects to. */
+  readonly hints: (port: string) => readonly string[];
   readonly certificates?: Pick<SupervisorOptions, "issueCertificate" | "certifiedNames">;
 }
 
-const NO_DEVELOPMENT: Development = { hints: [] };
+const NO_DEVELOPMENT: Development = { hints: () => [] };
 
-/** A development gateway makes its own certificates; with other ones configured there is nothing to make. */
-async function prepareDevelopment({ tls, listeners, plugins }: GatewayConfig): Promise<Development> {
-  if (!tls.certificates.some(({ cert }) => cert.startsWith(DEVELOPMENT_FOLDER))) return NO_DEVELOPMENT;
+async function prepareDevelopment(config: GatewayConfig, file: string | undefined): Promise<Development> {
+  if (!makesItsCertificates(config, file)) return NO_DEVELOPMENT;
   const { ca } = await ensureDevelopmentCertificates(DEVELOPMENT_FOLDER, DEVELOPMENT_NAMES);
   const certificates = {
     issueCertificate: await developmentIssuer(DEVELOPMENT_FOLDER),
     certifiedNames: [DEVELOPMENT_WILDCARD],
   };
-  if (!plugins.some(({ name }) => name === "ws-agent")) return { hints: [], certificates };
-  const port = listeners.find(({ kind }) => kind === "stream")?.port;
+  if (!config.plugins.some(({ name }) => name === "ws-agent")) return { ...NO_DEVELOPMENT, certificates };
   return {
     certificates,
-    hints: [
+    hints: (port) => [
       `expose deno task postern http 3000 --name demo  →  https://demo.localhost:${port}  →  127.0.0.1:3000`,
       `trust  ${ca} (curl --cacert ${ca}; import it into a browser)`,
     ],
   };
+}
+
+/** As bound: the config may leave it to the system. */
+function httpsPortOf({ listeners }: Supervisor): string {
+  const { address = "" } = listeners.find(({ kind }) => kind === "stream") ?? {};
+  return address.slice(address.lastIndexOf(":") + 1);
 }
 
 function logSettings({ logLevel, logFormat }: GatewayOptions): string[] {

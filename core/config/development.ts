@@ -24,6 +24,7 @@ plugins:
     domain: localhost
     endpoint: tunnel.localhost
     tokens: .postern/tokens.yaml
+    portsAddress: "127.0.0.1"
 `,
 };
 

@@ -46,15 +46,23 @@ export function isSecretPath(path: ConfigPath): boolean {
 
 /**
  * A copy to print: everything under a key named like a secret is `***`, and so is the password within a URL. What is
- * not set stays not set, so that a missing token can be told from a hidden one.
+ * not set stays not set, so that a missing token can be told from a hidden one. The path of a token file is shown.
  */
 export function redact(value: unknown): unknown {
   if (typeof value === "string") return redactText(value);
   if (Array.isArray(value)) return value.map(redact);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [key, isSecretKey(key) ? hidden(inner) : redact(inner)]),
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      isSecretKey(key) && !isTokenFile(key, inner) ? hidden(inner) : redact(inner),
+    ]),
   );
+}
+
+/** Whether this says where tokens are kept, and is none: nobody's token ends so. */
+function isTokenFile(key: string, value: unknown): boolean {
+  return key === "tokens" && typeof value === "string" && /^[^\s:@]+\.(?:ya?ml|json)$/.test(value);
 }
 
 function hidden(value: unknown): unknown {

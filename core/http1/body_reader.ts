@@ -40,7 +40,6 @@ export class BodyReader {
     this.#fault = undefined;
     this.#inTrailers = false;
     this.done = kind === "none" || (kind === "length" && contentLength === 0);
-    if (this.#fields !== undefined) this.#fields.count = 0;
     if (kind === "chunked") this.#chunks.begin();
   }
 

@@ -3,7 +3,8 @@ import { CLOSE, connectionOptions, KEEP_ALIVE, MALFORMED, protocolsOf, UPGRADE }
 import { FAULTS, type HttpFault } from "./fault.ts";
 import { FieldTable, type HeadResult } from "./fields.ts";
 import { type BodyKind, Framing } from "./framing.ts";
-import { MAX_HEAD, parseVersion } from "./request_head.ts";
+import { MAX_HEAD } from "./request_head.ts";
+import { parseVersion } from "./version.ts";
 
 const CONTENT_LENGTH = hashOf("content-length"), TRANSFER_ENCODING = hashOf("transfer-encoding");
 const CONNECTION = hashOf("connection");

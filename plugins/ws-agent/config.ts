@@ -30,7 +30,12 @@ export interface WsAgentConfig {
 }
 
 export type JwtConfig =
-  & { readonly issuer?: string | undefined }
+  & {
+    /** The `iss` that a token must have. */
+    readonly issuer?: string | undefined;
+    /** The `aud` that a token must have if it has one. @default the domain */
+    readonly audience?: string | undefined;
+  }
   & ({ readonly secret: string } | { readonly jwks: string });
 
 export interface TunnelLimits {
@@ -65,11 +70,12 @@ const secret = z.string().refine((text) => new TextEncoder().encode(text).length
 
 const jwt = z.strictObject({
   issuer: z.string().min(1).optional(),
+  audience: z.string().min(1).optional(),
   secret: secret.optional(),
   jwks: secureUrl().optional(),
-}).transform(({ issuer, secret, jwks }, context): JwtConfig => {
-  if (secret !== undefined && jwks === undefined) return { issuer, secret };
-  if (jwks !== undefined && secret === undefined) return { issuer, jwks };
+}).transform(({ issuer, audience, secret, jwks }, context): JwtConfig => {
+  if (secret !== undefined && jwks === undefined) return { issuer, audience, secret };
+  if (jwks !== undefined && secret === undefined) return { issuer, audience, jwks };
   context.addIssue({ code: "custom", message: "Give either secret (HS256) or jwks (RS256, ES256)" });
   return z.NEVER;
 });

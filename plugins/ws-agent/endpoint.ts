@@ -17,6 +17,7 @@ import type { Admission } from "./session/admission.ts";
 import { AGENT_HEADER, type AgentRun, parseAgentHeader } from "./session/agent_header.ts";
 import { ControlChannel } from "./session/control_channel.ts";
 import { type ConversationTools, converse } from "./session/conversation.ts";
+import type { TunnelSession } from "./session/session.ts";
 import { ControlFault } from "./control/fault.ts";
 import { LINGER_MS, turnAway } from "./turn_away.ts";
 import { answerUpgrade, encodeRefusal, type UpgradeRefusal } from "./websocket/answer_upgrade.ts";
@@ -135,6 +136,7 @@ export class AgentEndpoint {
     const { openYamux, admission, tunnels, config } = this.#tools;
     const first = Promise.withResolvers<YamuxStream | undefined>();
     let strays = -1;
+    let session: TunnelSession | undefined;
     const yamux = openYamux(transport, {
       role: "server",
       maxStreams: 8,
@@ -143,7 +145,9 @@ export class AgentEndpoint {
         if (++strays === 0) return first.resolve(stream);
         this.#tools.counters.strayStreams++;
         stream.reset();
-        if (strays > MAX_STRAY_STREAMS) yamux.close("protocol_error");
+        if (strays <= MAX_STRAY_STREAMS) return;
+        if (session) tunnels.end(session, "protocol_error", "Streams are for the gateway to open");
+        else yamux.close("protocol_error");
       },
     });
     arrival.hand(yamux);
@@ -152,7 +156,7 @@ export class AgentEndpoint {
       if (control === undefined) return;
       const channel = new ControlChannel(control);
       const { source, destination, tls } = connection;
-      const session = await admission.admit({
+      session = await admission.admit({
         run,
         source,
         httpsPort: tls === undefined ? 443 : destination.port,

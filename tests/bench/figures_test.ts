@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { ClientHelloParser } from "../../core/data_plane/preface/client_hello.ts";
 import { clientHello } from "./client_hello.ts";
-import { L4_GOALS } from "./goals.ts";
+import { L4_GOALS, MTLS_GOALS, TUNNEL_GOALS } from "./goals.ts";
 import { type Figures, formatTable, judge, metricsOf, type Round } from "./report.ts";
 import { measureRounds } from "./rounds.ts";
 import { SCENARIOS } from "./scenarios.ts";
+import { MTLS_SCENARIOS } from "./mtls_scenarios.ts";
 import { median, percentile } from "./statistics.ts";
+import { TUNNEL_SCENARIOS } from "./tunnel_scenarios.ts";
 
 Deno.test("the bench's ClientHello is one that the gateway understands, as long as a real one", () => {
   const hello = clientHello("echo.bench.example");
@@ -33,6 +35,22 @@ const figures: Figures = {
   goals: L4_GOALS,
   ratios: [["haproxy"], ["haproxy", "nginx"]],
 };
+
+for (
+  const [bench, goals, scenarios] of [
+    ["l4", L4_GOALS, SCENARIOS],
+    ["mtls", MTLS_GOALS, MTLS_SCENARIOS],
+    ["tunnel", TUNNEL_GOALS, TUNNEL_SCENARIOS],
+  ] as const
+) {
+  Deno.test(`every goal of ${bench} is about something that is measured`, () => {
+    const metrics = metricsOf(scenarios);
+    assert.deepEqual(
+      goals.map(({ metric }) => metric).filter((metric) => !Object.hasOwn(metrics, metric)),
+      [],
+    );
+  });
+}
 
 const rounds: Round[] = [
   {

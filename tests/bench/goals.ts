@@ -44,30 +44,34 @@ export const MTLS_GOALS: readonly Goal[] = [
 
 /** Load generator, gateway and agent have two cores between them, and a big stream takes both: see `direct`. */
 const SMALL_STREAM_NOTE = "waits for the processor too, as without a tunnel";
-const ALL_TUNNELS = ["frp", "chisel", "rathole", "bore"];
+/** Those that protect what is between gateway and agent, as `postern` does; and those that do not, as `postern-ws`. */
+const ENCRYPTED = ["frp", "chisel", "rathole-noise"];
+const PLAIN = ["frp-plain", "rathole", "bore"];
+const MORE_IS_BETTER = [
+  "HTTP VIA TCP keep-alive",
+  "HTTP VIA TCP new connections",
+  "up, 1 stream",
+  "up, 8 streams",
+  "down, 1 stream",
+  "down, 8 streams",
+];
+const LESS_IS_BETTER = ["round trip p50", "round trip p99", "memory/idle tunnel", "memory/idle stream"];
 
 /** Of `tunnel`. */
 export const TUNNEL_GOALS: readonly Goal[] = [
   { metric: "HTTP keep-alive", peer: "postern", atLeast: 8_000 },
-  { metric: "HTTP keep-alive", peer: "postern", than: ["frp"], atLeast: 1 },
-  { metric: "HTTP new connections", peer: "postern", than: ["frp"], atLeast: 1 },
+  { metric: "HTTPS keep-alive", peer: "postern", atLeast: 8_000 },
   { metric: "up, 1 stream", peer: "postern", atLeast: 600 },
   { metric: "down, 1 stream", peer: "postern", atLeast: 600 },
-  ...["HTTP keep-alive", "up, 1 stream", "down, 1 stream", "up, 8 streams", "down, 8 streams"].map((
-    metric,
-  ) => ({
-    metric,
-    peer: "postern",
-    than: ALL_TUNNELS,
-    atLeast: 1,
-  })),
-  ...["round trip p50", "round trip p99", "memory/idle tunnel"].map((metric) => ({
-    metric,
-    peer: "postern",
-    than: ALL_TUNNELS,
-    atMost: 1,
-  })),
   { metric: "memory/idle tunnel", peer: "postern", atMost: 60 },
+  { metric: "HTTP keep-alive", peer: "postern", than: ["frp"], atLeast: 1 },
+  { metric: "HTTP new connections", peer: "postern", than: ["frp"], atLeast: 1 },
+  { metric: "HTTP keep-alive", peer: "postern-ws", than: ["frp-plain"], atLeast: 1 },
+  { metric: "HTTP new connections", peer: "postern-ws", than: ["frp-plain"], atLeast: 1 },
+  ...[{ peer: "postern", than: ENCRYPTED }, { peer: "postern-ws", than: PLAIN }].flatMap((pair) => [
+    ...MORE_IS_BETTER.map((metric) => ({ metric, ...pair, atLeast: 1 })),
+    ...LESS_IS_BETTER.map((metric) => ({ metric, ...pair, atMost: 1 })),
+  ]),
   ...["", "30 ms away: "].flatMap((where) =>
     ["50 MiB/s down", "down", "up"].map((load) => ({
       metric: `${where}small stream p99 beside ${load} ÷ idle`,

@@ -21,10 +21,6 @@ export class Helper implements AsyncDisposable {
       .getReader();
   }
 
-  get pid(): number {
-    return this.#child.pid;
-  }
-
   async send(message: unknown): Promise<void> {
     await this.#writer.write(new TextEncoder().encode(JSON.stringify(message) + "\n"));
   }

@@ -1,4 +1,4 @@
-/** Agents of Postern in a process of their own. It ends with its stdin. */
+/** Many agents of Postern in one process. It ends with its stdin. */
 import { Agent, type AgentEvent, type AgentSettings } from "../../plugins/ws-agent/agent/mod.ts";
 import { readMessages, writeMessage } from "./json_lines.ts";
 import type { AgentsJob } from "./tunnel_postern.ts";
@@ -24,9 +24,7 @@ function startAgent(settings: AgentSettings): Promise<void> {
 const { settings, copies } = JSON.parse(Deno.args[0] ?? "") as AgentsJob;
 let next = 0;
 await Promise.all(Array.from({ length: LANES }, async () => {
-  for (let index; (index = next++) < (copies ?? 1);) {
-    await startAgent(copies === undefined ? settings : copyOf(settings, index));
-  }
+  for (let index; (index = next++) < copies;) await startAgent(copyOf(settings, index));
 }));
 await writeMessage({ ready: true });
 for await (const _message of readMessages());

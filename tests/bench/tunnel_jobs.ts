@@ -10,9 +10,6 @@ export interface ServicePorts {
   readonly source: number;
 }
 
-/** The services that are raw TCP. */
-export type StreamService = Exclude<keyof ServicePorts, "http">;
-
 /** Where clients connect to. */
 export interface TunnelTarget {
   readonly address: Address;

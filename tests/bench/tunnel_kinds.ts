@@ -1,6 +1,6 @@
 import { findProgram, granted } from "../support/permissions.ts";
 import { freePort, type Program, type ProgramOptions, startProgram } from "../support/processes.ts";
-import type { HttpTarget, ServicePorts, StreamService, TunnelTarget } from "./tunnel_jobs.ts";
+import type { HttpTarget, ServicePorts, TunnelTarget } from "./tunnel_jobs.ts";
 import type { Place } from "./tunnel_place.ts";
 
 /** A gateway and its agent, with a tunnel between them. */
@@ -8,11 +8,12 @@ export interface TunnelPeer extends AsyncDisposable {
   /** The process of the gateway; `direct` has none. */
   readonly gatewayPid?: number;
   readonly agentPids: readonly number[];
-  /** Plain HTTP, as the product has it: by the name in `Host`, or through a TCP tunnel where it has no names. */
-  readonly http: HttpTarget;
+  /** Plain HTTP by the name in `Host`; absent where it knows no names. */
+  readonly http?: HttpTarget;
   /** HTTP with the public side's TLS ended by the gateway. */
   readonly https?: HttpTarget;
-  stream(service: StreamService): TunnelTarget;
+  /** By a TCP tunnel for each service: nobody looks at the bytes. */
+  stream(service: keyof ServicePorts): TunnelTarget;
   /** Starts so many more agents with a TCP tunnel each, and resolves when all are connected. They end with the peer. */
   addAgents?(count: number): Promise<void>;
 }

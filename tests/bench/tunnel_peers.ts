@@ -17,7 +17,7 @@ import {
   type TunnelKind,
   type TunnelPeer,
 } from "./tunnel_kinds.ts";
-import type { ServicePorts, StreamService } from "./tunnel_jobs.ts";
+import type { ServicePorts } from "./tunnel_jobs.ts";
 import { HOSTNAME } from "./tunnel_load.ts";
 import { ownLoopback } from "./tunnel_place.ts";
 
@@ -68,13 +68,13 @@ remotePort = ${remotePort}
           `${folder}/frpc.toml`,
           `${head}
 [[proxies]]
-name = "http"
+name = "by-name"
 type = "http"
 localIP = "${HOSTNAME}"
 localPort = ${services.http}
 customDomains = ["${HTTP_HOST}"]
 ${
-            SERVICES.filter((one) => one !== "http").map((one) => proxy(one, services[one], ports[one])).join(
+            SERVICES.map((one) => proxy(one, services[one], ports[one])).join(
               "",
             )
           }`,
@@ -97,7 +97,7 @@ ${
   };
 }
 
-/** Streams are channels of one SSH connection within a WebSocket. It knows TCP only. */
+/** Streams are channels of one SSH connection within a WebSocket. It knows no names. */
 export const chisel: TunnelKind = {
   name: "chisel",
   missing: missingOf("chisel"),
@@ -131,7 +131,7 @@ export const chisel: TunnelKind = {
     }),
 };
 
-/** A TCP connection for each stream, some of them opened ahead. It knows TCP only. */
+/** A TCP connection for each stream, some of them opened ahead. It knows no names. */
 export function rathole(name: string, transport: "tcp" | "noise"): TunnelKind {
   return {
     name,
@@ -221,7 +221,7 @@ async function ratholeKeys(): Promise<{ publicKey: string; privateKey: string }>
   return { privateKey, publicKey };
 }
 
-/** A TCP connection for each stream, and a process for each tunnel. It knows TCP only. */
+/** A TCP connection for each stream, and a process for each tunnel. It knows no names. */
 export const bore: TunnelKind = {
   name: "bore",
   missing: missingOf("bore"),
@@ -260,8 +260,9 @@ export const direct: TunnelKind = {
     owning(() =>
       Promise.resolve({
         agentPids: [],
-        http: { address: { hostname: HOSTNAME, port: services.http }, host: HTTP_HOST },
-        stream: (service: StreamService) => ({ address: { hostname: HOSTNAME, port: services[service] } }),
+        stream: (service: keyof ServicePorts) => ({
+          address: { hostname: HOSTNAME, port: services[service] },
+        }),
       })
     ),
 };
@@ -275,7 +276,6 @@ function peer(
   return {
     gatewayPid: gateway.pid,
     agentPids: agents.map(({ pid }) => pid),
-    http: { ...at(ports.http), host: HTTP_HOST },
     stream: (service) => at(ports[service]),
   };
 }
@@ -295,7 +295,19 @@ function inProcesses(
     for (let index = 0; index < count; index++) {
       const port = portOf(index);
       const program = await start(owner, port, index);
-      await program.waitForPort({ hostname: HOSTNAME, port }, START);
+      await program.waitFor(() => takesConnections(port), { what: `port ${port}`, ...START });
     }
   };
+}
+
+/** Whether somebody listens; frp may reset what comes before its agent is quite there. */
+async function takesConnections(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: HOSTNAME, port })).close();
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) return false;
+    if (error instanceof Deno.errors.ConnectionReset) return true;
+    throw error;
+  }
 }

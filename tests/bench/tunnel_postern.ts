@@ -1,25 +1,34 @@
-import type { AgentSettings } from "../../plugins/ws-agent/agent/mod.ts";
+import { type AgentSettings, formatGateway, formatTarget } from "../../plugins/ws-agent/agent/mod.ts";
 import { createToken, createTokenId, digestOf } from "../../plugins/ws-agent/auth/token.ts";
 import { createAuthority } from "../support/certificates.ts";
 import { writePem } from "../support/openssl.ts";
-import { freeAddress, hostPort, owning, temporaryFolder } from "../support/processes.ts";
+import {
+  denoEnvironment,
+  freeAddress,
+  hostPort,
+  owning,
+  type Program,
+  startProgram,
+  temporaryFolder,
+} from "../support/processes.ts";
 import { Helper } from "./helper.ts";
 import { posternConfig, startPostern } from "./peers.ts";
 import type { ServicePorts } from "./tunnel_jobs.ts";
-import { DOMAIN, HTTP_HOST, publicPorts, type TunnelKind } from "./tunnel_kinds.ts";
+import { DOMAIN, HTTP_HOST, publicPorts, SERVICES, type TunnelKind } from "./tunnel_kinds.ts";
 import { HOSTNAME } from "./tunnel_load.ts";
 
 /** In one process, so that they take little of the machine. */
 const MAX_AGENTS = 20_000;
 const AGENTS_DEADLINE_MS = 120_000;
 const AGENTS = new URL("./tunnel_agents.ts", import.meta.url).pathname;
+const CLI = new URL("../../cli/main.ts", import.meta.url).pathname;
 const ENDPOINT = `tunnel.${DOMAIN}`;
 
 /** What `tunnel_agents.ts` is told on its command line. */
 export interface AgentsJob {
   readonly settings: AgentSettings;
-  /** Further agents that differ by their name and that of their service. @default the one alone */
-  readonly copies?: number;
+  /** How many, which differ by their names and those of their services. */
+  readonly copies: number;
 }
 
 /** Postern itself, with its agents over TLS (`wss`) or without (`ws`). One thread, one connection. */
@@ -69,7 +78,7 @@ export function postern(name: string, scheme: "wss" | "ws"): TunnelKind {
           reconnect: { minMs: 500, maxMs: 5000 },
           services: servicesOf(services, ports),
         };
-        const agent = await startAgents(stack, { settings });
+        const agent = await startAgent(stack, settings, folder);
         const spares = stack.use(new AsyncDisposableStack());
         const at = (port: number) => ({ address: { hostname: HOSTNAME, port } });
         return {
@@ -98,7 +107,7 @@ function servicesOf(services: ServicePorts, ports: ServicePorts): AgentSettings[
   const common = { proxyProtocol: "off" } as const;
   return [
     { name: "app", protocol: "http", target: target(services.http), ...common },
-    ...(["echo", "sink", "source"] as const).map((name) => ({
+    ...SERVICES.map((name) => ({
       name,
       protocol: "tcp" as const,
       target: target(services[name]),
@@ -108,10 +117,36 @@ function servicesOf(services: ServicePorts, ports: ServicePorts): AgentSettings[
   ];
 }
 
-/** Starts agents in a process of their own, and resolves when all are connected and registered. */
-async function startAgents(stack: AsyncDisposableStack, job: AgentsJob): Promise<Helper> {
+/** Starts the agent as a user would. */
+async function startAgent(
+  stack: AsyncDisposableStack,
+  { gateway, name, credentials, tls, connections, services }: AgentSettings,
+  folder: string,
+): Promise<Program> {
+  const ca = `${folder}/ca.pem`;
+  await Deno.writeTextFile(ca, tls.extraCa ?? "");
+  const config = {
+    gateway: formatGateway(gateway),
+    name,
+    ...credentials,
+    tls: { ca },
+    connections,
+    services: services.map(({ name, protocol, target, remotePort }) => ({
+      name,
+      protocol,
+      target: formatTarget(target),
+      ...(remotePort !== undefined && { remotePort }),
+    })),
+  };
+  // JSON is YAML.
+  await Deno.writeTextFile(`${folder}/agent.yaml`, JSON.stringify(config));
+  const args = ["run", "--no-prompt", "-A", CLI, "agent", "--config", `${folder}/agent.yaml`];
+  return stack.use(await startProgram(Deno.execPath(), { args, env: denoEnvironment(), cwd: folder }));
+}
+
+/** Starts many agents in one process, and resolves when all are connected and registered. */
+async function startAgents(stack: AsyncDisposableStack, job: AgentsJob): Promise<void> {
   const args = ["run", "--no-prompt", "-A", AGENTS, JSON.stringify(job)];
   const helper = stack.use(new Helper(Deno.execPath(), args));
   await helper.receive(AGENTS_DEADLINE_MS);
-  return helper;
 }

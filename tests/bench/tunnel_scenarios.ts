@@ -2,8 +2,8 @@ import { cpuSeconds } from "./cpu.ts";
 import type { Rate } from "./jobs.ts";
 import { settledBytes } from "./memory.ts";
 import type { MetricInfo, Values } from "./report.ts";
-import type { HttpTarget, StreamService } from "./tunnel_jobs.ts";
-import type { Site, TunnelKind, TunnelPeer } from "./tunnel_kinds.ts";
+import type { HttpTarget } from "./tunnel_jobs.ts";
+import { HTTP_HOST, type Site, type TunnelKind, type TunnelPeer } from "./tunnel_kinds.ts";
 import type { TunnelClients } from "./tunnel_load.ts";
 
 export interface TunnelContext {
@@ -55,6 +55,8 @@ export const TUNNEL_SCENARIOS: readonly TunnelScenario[] = [
   requestScenario("http", "fresh", ({ http }) => http),
   requestScenario("https", "keep-alive", ({ https }) => https),
   requestScenario("https", "fresh", ({ https }) => https),
+  requestScenario("http via tcp", "keep-alive", httpOverTcp),
+  requestScenario("http via tcp", "fresh", httpOverTcp),
   throughputScenario("up", 1),
   throughputScenario("up", 8),
   throughputScenario("down", 1),
@@ -87,20 +89,26 @@ export const TUNNEL_SCENARIOS: readonly TunnelScenario[] = [
 export async function waitUntilReady(clients: TunnelClients, peer: TunnelPeer): Promise<void> {
   const ready = { kind: "ready", seconds: READY_SECONDS } as const;
   await clients.run({ ...ready, to: peer.stream("echo") });
-  for (const { host, ...to } of [peer.http, ...(peer.https ? [peer.https] : [])]) {
+  for (const target of [peer.http, peer.https, httpOverTcp(peer)]) {
+    if (!target) continue;
+    const { host, ...to } = target;
     await clients.run({ ...ready, to, host });
   }
 }
 
+function httpOverTcp(peer: TunnelPeer): HttpTarget {
+  return { ...peer.stream("http"), host: HTTP_HOST };
+}
+
 function requestScenario(
-  scheme: "http" | "https",
+  scheme: "http" | "https" | "http via tcp",
   kind: "keep-alive" | "fresh",
   targetOf: (peer: TunnelPeer) => HttpTarget | undefined,
 ): TunnelScenario {
   const what = `${scheme.toUpperCase()} ${kind === "fresh" ? "new connections" : "keep-alive"}`;
   const cpu = `${what}, CPU/request`;
   return {
-    name: `${scheme}-${kind}`,
+    name: `${scheme.replaceAll(" ", "-")}-${kind}`,
     metrics: { [what]: perSecond, [`${what}, p99`]: microseconds, [cpu]: microseconds },
     async run({ clients, peer, size: { seconds } }) {
       const target = targetOf(peer);
@@ -146,7 +154,7 @@ function throughputScenario(
   };
 }
 
-function farEnd(direction: "up" | "down"): StreamService {
+function farEnd(direction: "up" | "down"): "sink" | "source" {
   return direction === "up" ? "sink" : "source";
 }
 

@@ -13,7 +13,7 @@ plugins:
       - { sni: db.example.com, to: "127.0.0.1:1", proxyProtocol: v2 }
       - { sni: app.example.com, terminate: true, to: "127.0.0.1:2" }
       - { protocol: ssh, to: ["127.0.0.1:3", "127.0.0.1:4"] }
-  welcome: { http: true }
+  ws-agent: { domain: tunnels.example, jwt: { secret: "0123456789abcdef0123456789abcdef" }, plainHttp: true }
 `;
 
 async function explain(...args: readonly string[]): Promise<CliResult> {
@@ -80,7 +80,7 @@ const CASES: readonly (readonly [args: string, first: string, last: string])[] =
     `${NOBODY} redirect to https`,
   ],
   [
-    "any.example --protocol ssh --plugins welcome",
+    "any.example --protocol ssh --plugins ws-agent",
     'ssh connection for "any.example" at 127.0.0.1:7443 (stream)',
     `${NOBODY} refused: one line of text`,
   ],
@@ -103,7 +103,7 @@ Deno.test({
   ignore,
   async fn() {
     assert.deepEqual(
-      (await explain("no.example", "--set", "plugins.welcome.http=false")).stdout.split("\n"),
+      (await explain("no.example")).stdout.split("\n"),
       [
         'tls connection for "no.example" at 127.0.0.1:7443 (stream)',
         'static: The client speaks tls and asks for "no.example"',
@@ -111,12 +111,12 @@ Deno.test({
         "static: routes[1] (app.example.com) does not fit: another name",
         "static: routes[2] (protocol ssh) does not fit: another protocol",
         "static: No route takes it: the next plugin is asked",
-        "welcome: It is not HTTPS for localhost, *.localhost",
+        'ws-agent: "no.example" is taken only while an agent has it registered as its hostname',
         "= no plugin takes it: refused: TLS alert unrecognized_name",
         "",
       ],
     );
-    const asked = (await explain("demo.localhost", "--plugins", "welcome,static")).stdout;
+    const asked = (await explain("app.tunnels.example", "--plugins", "ws-agent,static")).stdout;
     assert.doesNotMatch(asked, /^static:/m, "who comes after the decision is not asked");
   },
 });

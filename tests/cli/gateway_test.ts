@@ -29,9 +29,12 @@ async function startDevelopment(folder: string, ...more: readonly string[]) {
     env: denoEnvironment(),
     cwd: folder,
   });
-  const [banner] = await program.waitForOutput(/^Postern runs with [^]*\n {2}try .*\n/m, {
-    deadlineMs: 30_000,
-  });
+  const [banner] = await program.waitForOutput(
+    /^Postern runs with [^]*?(?:\n {2}plugin .*)+\n(?: {2}expose .*\n {2}trust .*\n)?/m,
+    {
+      deadlineMs: 30_000,
+    },
+  );
   return { program, banner, https, http, admin };
 }
 
@@ -63,8 +66,9 @@ Deno.test({
       `  http  ${hostPort(first.http)}`,
       `  admin  http://${hostPort(first.admin)}`,
       "  plugin static (inline; net)",
-      "  plugin welcome (inline; net)",
-      `  try    curl --cacert .postern/ca.pem https://demo.localhost:${first.https.port}/`,
+      "  plugin ws-agent (inline; net)",
+      `  expose deno task postern http 3000 --name demo  →  https://demo.localhost:${first.https.port}  →  127.0.0.1:3000`,
+      "  trust  .postern/ca.pem (curl --cacert .postern/ca.pem; import it into a browser)",
       "",
     ]);
     const { "": own, ...files } = await modes(secrets);
@@ -78,7 +82,7 @@ Deno.test({
 
     const second = await startDevelopment(folder.path, "--plugins", "static", "--log-format", "json");
     await using _second = second.program;
-    assert.match(second.banner, /\n {2}plugin static \(inline; net\)\n {2}try /, "--plugins static");
+    assert.match(second.banner, /\n {2}plugin static \(inline; net\)\n$/, "--plugins static");
     assert.equal(await Deno.readTextFile(`${secrets}/ca.pem`), ca);
     await end(second.program);
     assert.match(second.program.output, /"event":"stopped"/, "--log-format json, level info");
@@ -95,12 +99,13 @@ Deno.test({
     const { program, banner, https } = await startDevelopment(folder.path, "--log-level", "error");
     await using _ = program;
     const ca = await Deno.readTextFile(`${folder.path}/.postern/ca.pem`);
-    const { status, text, log } = await curl(`https://demo.localhost:${https.port}/`, {
-      connectTo: https,
-      ca,
-    });
-    assert.equal(status, 200, log);
-    assert.match(text, /^Postern is running\.\n\nYou asked for demo\.localhost/);
+    const options = { connectTo: https, ca };
+    const endpoint = await curl(`https://tunnel.localhost:${https.port}/`, options);
+    assert.equal(endpoint.status, 404, endpoint.log);
+    assert.match(endpoint.text, /Agents connect at \/tunnel\/v1/);
+    const nobodys = await curl(`https://nobody.localhost:${https.port}/`, { connectTo: https });
+    assert.equal(nobodys.status, 404, nobodys.log);
+    assert.equal(nobodys.text, "404 Not Found: Nothing is registered under this name.\n");
     await end(program);
     assert.equal(program.output, banner);
   },

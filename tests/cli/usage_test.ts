@@ -13,7 +13,10 @@ Deno.test({
       "check",
       "explain",
       "gateway",
+      "http",
       "status",
+      "tcp",
+      "tls",
       "token",
     ]);
     for (const command of commands.flatMap((command) => [command, ...command.commands])) {
@@ -40,7 +43,7 @@ const MISTAKES: readonly (readonly [args: readonly string[], says: RegExp])[] = 
   [["gateway", "--log-format", "xml"], /Allowed choices are pretty, json\./],
   [
     ["gateway", "--plugins", "nonsense"],
-    /"nonsense" is declared neither .*known here: static, cloudflared, mtls-postgres, welcome/,
+    /"nonsense" is declared neither .*known here: static, cloudflared, mtls-postgres, ws-agent$/m,
   ],
   [["gateway", "--set", "limts.idleTimeout=1s"], /limts/],
   [["explain", "a.example", "--port", "0"], /Expected a port from 1 to 65535\./],
@@ -55,6 +58,14 @@ const MISTAKES: readonly (readonly [args: readonly string[], says: RegExp])[] = 
   [["token", "create", "--expires", "2001-01-01"], /Expected a time to come\./],
   [["token", "create", "--name", "\x1b[31m"], /Expected at most 256 printable characters\./],
   [["explain", "a.example", "--protocol", "udp"], /Allowed choices are tls, postgres, http, ssh\./],
+  [["http"], /missing required argument 'target'/],
+  [["http", "http://127.0.0.1:3000/path"], /A target is a place and has no path/],
+  [["http", "3000", "--name", "a b"], /"a b" is no name/],
+  [["http", "3000", "--hostname", "a"], /Expected a full host name/],
+  [["http", "3000", "--connections", "17"], /Expected a whole number from 1 to 16\./],
+  [["tcp", "http://127.0.0.1:22"], /is no "host:port"/],
+  [["tcp", "22", "--remote-port", "65536"], /Expected a port from 1 to 65535, or 0 for any\./],
+  [["tls", "0"], /The port is a number from 1 to 65535/],
 ];
 
 Deno.test({
@@ -67,17 +78,5 @@ Deno.test({
       assert.match(stderr, says, args.join(" "));
       assert.doesNotMatch(stderr, /\n\s+at /, "no stack");
     }
-  },
-});
-
-Deno.test({
-  name: "agent has its place, says that there are no tunnels, and ends with 2",
-  ignore,
-  async fn() {
-    assert.deepEqual(await runHere("agent"), {
-      code: 2,
-      stdout: "",
-      stderr: "postern: This version has no tunnels yet, so there is nothing for an agent to connect to\n",
-    });
   },
 });

@@ -29,7 +29,9 @@ async function close(gateway: TestGateway, id: string): Promise<number> {
 
 function gatewayTo(target: string, threads = 1): Promise<TestGateway> {
   return TestGateway.start({
-    yaml: `plugins: { static: { routes: [{ protocol: ssh, to: "${target}" }] }, welcome: {} }`,
+    yaml: `plugins:
+  static: { routes: [{ protocol: ssh, to: "${target}" }] }
+  ws-agent: { domain: example.com, jwt: { secret: "${"s".repeat(32)}" } }`,
     threads,
   });
 }
@@ -75,14 +77,7 @@ Deno.test({
         restarts,
         status.ready,
       ]),
-      [["static", "inline", ["net"], "up", 0, true], [
-        "welcome",
-        "inline",
-        ["net"],
-        "up",
-        0,
-        true,
-      ]],
+      [["static", "inline", ["net"], "up", 0, true], ["ws-agent", "inline", ["net"], "up", 0, true]],
     );
 
     assert.equal(await client.finish(), "");

@@ -5,6 +5,7 @@ import { prepareYaml, TestGateway } from "../support/gateway.ts";
 import { granted } from "../support/permissions.ts";
 import { ECHOED, sayHello, SshLikeClient } from "../support/ssh_like.ts";
 import { until } from "../support/until.ts";
+import { captureWorkers } from "../support/workers.ts";
 
 const module = new URL("../testdata/plugins/troubled.ts", import.meta.url).href;
 const ignore = !granted("read", "write", "env", "run", "sys", "ffi", "net");
@@ -189,22 +190,6 @@ Deno.test({
     await relayed.echo("all the same to me");
   },
 });
-
-/** Takes note of the workers that are started, so that one can be ended behind the supervisor's back. */
-function captureWorkers(): { kill(name: string): void; restore(): void } {
-  const { Worker } = globalThis;
-  const started = new Map<string, Worker>();
-  globalThis.Worker = class extends Worker {
-    constructor(specifier: string | URL, options?: WorkerOptions) {
-      super(specifier, options);
-      started.set(options?.name ?? "", this);
-    }
-  };
-  return {
-    kill: (name) => started.get(name)?.terminate(),
-    restore: () => globalThis.Worker = Worker,
-  };
-}
 
 /** Whether the connection ends, by FIN or RST, without another byte. */
 async function isClosed(conn: Deno.TcpConn): Promise<boolean> {

@@ -90,13 +90,15 @@ function setting(name: string): number | undefined {
  *
  * @param seeds Good inputs to begin with.
  * @param check Throws when something is wrong.
+ * @param cost How many times as long as usual an input takes: so many times fewer are tried.
  */
 export function fuzz(
   name: string,
   seeds: () => readonly Uint8Array[],
   check: (input: Uint8Array, random: Random) => void | Promise<void>,
+  cost = 1,
 ): void {
-  const runs = setting("POSTERN_FUZZ_RUNS") ?? DEFAULT_RUNS;
+  const runs = Math.ceil((setting("POSTERN_FUZZ_RUNS") ?? DEFAULT_RUNS) / cost);
   Deno.test(`fuzz: ${name}, ${runs} inputs`, async () => {
     const seed = setting("POSTERN_FUZZ_SEED") ?? Math.floor(Math.random() * 2 ** 32);
     const random = new Random(seed);

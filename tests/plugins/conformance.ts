@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { isDecision } from "../../core/data_plane/decision.ts";
 import { checkValue } from "../../core/config/issues.ts";
-import type { ConnectionInfo, Plugin, PluginDefinition, PluginFiles } from "../../core/plugin/contract.ts";
+import type {
+  ConnectionInfo,
+  Plugin,
+  PluginContext,
+  PluginDefinition,
+  PluginFiles,
+} from "../../core/plugin/contract.ts";
 import { granted } from "../support/permissions.ts";
 import { pluginContext } from "../support/plugin_context.ts";
 
@@ -15,6 +21,8 @@ export interface Conformance<Config> {
   readonly section: unknown;
   /** What stands in the files that the section names. */
   readonly files?: PluginFiles;
+  /** What else it is lent when it is started; called each time. */
+  readonly context?: () => Partial<PluginContext>;
   /** A connection that it takes, and one that it leaves to others, with that section. */
   readonly matching: ConnectionInfo;
   readonly other: ConnectionInfo;
@@ -117,7 +125,7 @@ async function withPlugin<Config>(
 ): Promise<void> {
   const running = await plugin.definition.start(
     configOf(plugin),
-    pluginContext({ files: plugin.files ?? {} }),
+    pluginContext({ files: plugin.files ?? {}, ...plugin.context?.() }),
   );
   try {
     await use(running);

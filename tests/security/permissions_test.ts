@@ -343,6 +343,6 @@ Deno.test("what is shipped is granted no more than is listed here", () => {
       read: ["{folders}"],
       write: ["{folders}"],
     },
-    welcome: {},
+    "ws-agent": {},
   });
 });

@@ -186,6 +186,7 @@ export const BODY_ROWS: readonly Row[] = [
   fine("a request as data", `${HIDDEN.length.toString(16)}\r\n${HIDDEN}\r\n0\r\n\r\n`, HIDDEN),
   fine("the end as data", "5\r\n0\r\n\r\n\r\n0\r\n\r\n", "0\r\n\r\n"),
   fine("extensions", '5;a;b=c;d="e f"\r\nhello\r\n0;z\r\n\r\n', "hello"),
+  fine("two long extensions", `1;${"a".repeat(200)}\r\nx\r\n1;${"a".repeat(200)}\r\ny\r\n0\r\n\r\n`, "xy"),
   fine("trailers", "5\r\nhello\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n", "hello"),
   fine("forbidden trailers", "0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\n", ""),
   chunks("an empty size", "\r\nhello\r\n0\r\n\r\n", "chunk-size"),

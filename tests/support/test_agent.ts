@@ -27,6 +27,10 @@ export interface TestAgentOptions {
   readonly serve?: ServeStream;
   /** @default true */
   readonly answersHeartbeats?: boolean;
+  /** Whether it leaves when it is told to. @default true */
+  readonly leaves?: boolean;
+  /** Whether it stops to read its control stream once it is in. @default false */
+  readonly stalls?: boolean;
 }
 
 /** An agent for tests, which does as it is told: also what no agent should. Speaks the protocol over any transport. */
@@ -39,16 +43,21 @@ export class TestAgent implements AsyncDisposable {
   /** Headers of the streams that came. */
   readonly streams: StreamHeader[] = [];
   answersHeartbeats: boolean;
+  leaves: boolean;
+  readonly #stalls: boolean;
   readonly #token: string;
   readonly #clientId: Uuid;
   readonly #serve: ServeStream;
   readonly #reading: Promise<void>;
   readonly #serving = new Set<Promise<void>>();
+  #writing: Promise<void> = Promise.resolve();
   #taken = 0;
 
   private constructor(transport: Freezable, websocket: ByteStream, options: TestAgentOptions) {
     this.transport = transport;
     this.answersHeartbeats = options.answersHeartbeats ?? true;
+    this.leaves = options.leaves ?? true;
+    this.#stalls = options.stalls ?? false;
     this.#token = options.token ?? "";
     this.#clientId = clientIdOf(options.client ?? 1);
     this.#serve = options.serve ?? echo;
@@ -108,8 +117,11 @@ export class TestAgent implements AsyncDisposable {
     return this.sendBytes(encodeControl(message));
   }
 
+  /** Sends anything at all on the control stream, behind what is on its way. */
   sendBytes(bytes: Uint8Array): Promise<void> {
-    return writeAll(this.control, bytes);
+    const sent = this.#writing.then(() => writeAll(this.control, bytes));
+    this.#writing = sent.catch(() => {});
+    return sent;
   }
 
   /** The next message of these types that has not been asked for before; others are passed over. */
@@ -147,6 +159,10 @@ export class TestAgent implements AsyncDisposable {
     try {
       for (let message; (message = await reader.read()) !== null;) {
         this.received.push(message);
+        if (this.leaves && (message.type === "disconnect" || message.type === "authFail")) {
+          return this.yamux.close();
+        }
+        if (this.#stalls && message.type === "authOk") return;
         if (message.type === "heartbeat" && this.answersHeartbeats) {
           await this.send({ type: "heartbeatAck", time: message.time });
         }

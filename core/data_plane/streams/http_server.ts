@@ -5,35 +5,28 @@ import type { ConnectionInfo } from "../../plugin/contract.ts";
 import type { SignalScope } from "../../plugin/host.ts";
 import { StreamDuplex } from "./duplex.ts";
 
-/** How long a client may stay silent after a response. Small answers need no more; a browser asks at once. */
-const KEEP_ALIVE_MS = 5000;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** How often the runtime looks whose time is over, at the least; with a short time, {@link CHECKS_PER_TIMEOUT} in it. */
 const CHECK_INTERVAL_MS = 2500;
 const CHECKS_PER_TIMEOUT = 4;
 const MAX_HEADER_BYTES = 16 * 1024;
 
-/** @param connection What the gateway knows of the connection that the request came by. */
-export type StreamHandler = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  connection: ConnectionInfo,
-) => void;
+/** Answers a request, and closes its connection behind that: see {@link answerAndClose}. */
+export type StreamHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface StreamHttpServerOptions {
   /**
-   * From the first byte, or from the response before, to the end of the request, in milliseconds; over 0. A slow client is
-   * cut off at most a quarter of that later, and at most 2.5 s.
+   * From the first byte to the end of the request, in milliseconds; over 0. A slow client is cut off at most a quarter of
+   * that later, and at most 2.5 s.
    *
    * @default 10_000
    */
   readonly headersTimeoutMs?: number;
 }
 
-/** An HTTP/1.1 server that listens nowhere: it serves the byte streams that it is given. */
+/** An HTTP/1.1 server that listens nowhere: it serves the byte streams that it is given, one request each. */
 export class StreamHttpServer implements AsyncDisposable {
   readonly #server: Server;
-  readonly #connections = new WeakMap<object, ConnectionInfo>();
   readonly #open = new Set<StreamDuplex>();
 
   constructor(
@@ -47,13 +40,10 @@ export class StreamHttpServer implements AsyncDisposable {
       ),
       headersTimeout: headersTimeoutMs,
       requestTimeout: headersTimeoutMs,
-      keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
     }, (request, response) => {
-      const connection = this.#connections.get(request.socket);
-      if (connection === undefined) response.destroy();
-      else if (countHosts(request) > 1) answerAndClose(response, 400, "Bad Request: more than one Host\n");
-      else handler(request, response, connection);
+      if (countHosts(request) > 1) answerAndClose(response, 400, "Bad Request: more than one Host\n");
+      else handler(request, response);
     });
     // The runtime closes a connection after one response unless its server listens, and checks timeouts from then on.
     Object.defineProperty(this.#server, "listening", { value: true });
@@ -65,7 +55,6 @@ export class StreamHttpServer implements AsyncDisposable {
     const { promise, resolve } = Promise.withResolvers<void>();
     const duplex = new StreamDuplex(stream, { remote: connection.source });
     const leave = () => void duplex.destroy();
-    this.#connections.set(duplex, connection);
     this.#open.add(duplex);
     duplex.on("error", () => {}); // a client that goes away is no fault
     duplex.once("close", () => {
@@ -97,7 +86,7 @@ function countHosts({ rawHeaders }: IncomingMessage): number {
  * Closes the connection once this answer has gone out. Saying `connection: close` alone would not: the runtime then
  * waits for a request's body, for as long as it takes.
  */
-export function closeAfter(response: ServerResponse): void {
+function closeAfter(response: ServerResponse): void {
   const { socket } = response;
   response.setHeader("connection", "close");
   response.once("finish", () => socket?.end(() => socket.destroy()));

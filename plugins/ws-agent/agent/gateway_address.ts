@@ -20,10 +20,11 @@ const WANTED =
  * @throws {GatewayError} `config-invalid`. The text is not repeated when there may be a password in it.
  */
 export function parseGateway(text: string): GatewayAddress {
-  const [, scheme = "wss", authority = "", path = ""] =
-    /^(?:(wss?):\/\/)?([^/?#@\s]+)(\/[^?#\s]*)?$/i.exec(text) ??
-      wrong(text.includes("@") ? "there is no place for a user" : `${JSON.stringify(text)} is none`);
-  const secure = scheme.toLowerCase() === "wss";
+  if (text.includes("@")) wrong("there is no place for a user in it");
+  const [, scheme = "wss", rest = text] = /^(?:(wss?|https?):\/\/)(.*)$/i.exec(text) ?? [];
+  const [, authority = "", path = ""] = /^([^/?#\s]+)(\/(?!\/)[^?#\s]*)?$/.exec(rest) ??
+    wrong(`${JSON.stringify(text)} is none`);
+  const secure = /^(?:wss|https)$/i.test(scheme);
   const { host, port } = parseHostPort(authority, { defaultPort: secure ? 443 : 80, minPort: 1 });
   return { secure, host, port, path: path === "" || path === "/" ? DEFAULT_PATH : path };
 }

@@ -2,6 +2,7 @@ import { type ByteStream, closeQuietly, GatewayError, messageOf } from "../../..
 import { caCertificates, connectTls } from "../../../core/tls/connect.ts";
 import { type NetworkStream, TcpStream } from "./network.ts";
 import type { GatewayTls } from "./settings.ts";
+import { trusting } from "./trust.ts";
 
 /** What the tunnel speaks inside: a WebSocket starts as HTTP/1.1. */
 const ALPN = ["http/1.1"];
@@ -57,7 +58,7 @@ async function connectWithNode(
   const end = () => closeQuietly(stream);
   signal.addEventListener("abort", end);
   try {
-    return await connectTls(stream, { host, extraCa, insecure, alpn: ALPN, peer: "gateway" });
+    return await connectTls(stream, { host, ...trusting(extraCa), insecure, alpn: ALPN, peer: "gateway" });
   } finally {
     signal.removeEventListener("abort", end);
   }

@@ -2,7 +2,8 @@ import { farewellOf } from "../session/end_reason.ts";
 import { Refused } from "./control_channel.ts";
 
 /** What a gateway says that only wants to be asked later: it is too busy, or can't reach whom it asks about tokens. */
-const TEMPORARY = /\b(?:try again|retry|later|unavailable|too many|for a while)\b/i;
+const TEMPORARY =
+  /\b(?:try again|later|unavailable|too many|at the moment|(?:can't|cannot) (?:check|ask))\b/i;
 
 /**
  * Whether trying again makes no sense: the token is not good, or a newer run of this agent is there.

@@ -8,6 +8,7 @@ import {
 import { connectTls } from "../../../core/tls/connect.ts";
 import type { AgentNetwork, NetworkStream } from "./network.ts";
 import { isLoopback, isSensitive, knownHosts, type Target } from "./target.ts";
+import { trusting } from "./trust.ts";
 
 /** How long a name's addresses are believed. */
 const NAME_TTL_MS = 10_000;
@@ -96,7 +97,7 @@ export class TargetDialer {
       return await connectTls(stream, {
         host: target.host,
         insecure: isLoopback(target),
-        extraCa: this.#extraCa(),
+        ...trusting(this.#extraCa()),
         alpn: ["http/1.1"],
         peer: "target",
       });

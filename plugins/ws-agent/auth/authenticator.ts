@@ -7,7 +7,7 @@ import { type Clock, SYSTEM_CLOCK } from "../clock.ts";
 import { ControllerClient } from "./controller_client.ts";
 import { ControllerSource } from "./controller_source.ts";
 import type { Authenticator, AuthRefusal, AuthResult } from "./grant.ts";
-import { type JwtSettings, JwtSource, looksLikeJwt } from "./jwt_source.ts";
+import { JwtSource, looksLikeJwt } from "./jwt_source.ts";
 import { Slowdown } from "./slowdown.ts";
 import { SourceLines } from "./source_lines.ts";
 import { parseTokenFile, type TokenEntry } from "./token_file.ts";
@@ -16,8 +16,7 @@ import { countsAgainstSource, refuse } from "./verdict.ts";
 
 /** The part of the plugin's config that says who may come. */
 export type AuthConfig =
-  & Pick<WsAgentConfig, "tokens" | "controller" | "domain">
-  & { readonly jwt?: JwtSettings | undefined }
+  & Pick<WsAgentConfig, "tokens" | "jwt" | "controller" | "domain">
   & { readonly limits: Pick<WsAgentConfig["limits"], "failedAuthPerMinute"> };
 
 export interface AuthTools {

@@ -4,7 +4,7 @@ import type { AuthRefusal, AuthResult, Grant, RequestedService } from "./grant.t
 import { refuse } from "./verdict.ts";
 
 const SILENT = "The gateway can't ask whether this is allowed at the moment";
-/** While the controller is silent about somebody who is in, it is asked about them this often at most. */
+/** Whatever the controller says about somebody who is in, and if it says nothing: it is asked this often at most. */
 const RETRY_MS = 5000;
 
 export interface ControllerSourceTools {
@@ -73,14 +73,14 @@ class ControllerGrant implements Grant {
     this.#source = source;
     this.#token = token;
     this.#clientAddress = clientAddress;
-    this.#goodUntil = goodUntil;
+    this.#goodUntil = Math.max(goodUntil, source.tools.clock.monotonic() + RETRY_MS);
     this.owner = subject;
     this.principal = `controller:${subject}`;
   }
 
   async allows(service: RequestedService): Promise<string | undefined> {
-    const over = this.stillGood();
-    if (over !== undefined) return over;
+    if (this.#source.isGone) return GONE;
+    if (this.#ended !== undefined) return this.#ended;
     const answer = await this.#source.ask(this.#token, this.#clientAddress, service);
     if (this.#source.isGone) return GONE;
     if (answer.kind === "allowed") return this.#isSame(answer.subject) ? undefined : this.#ended;

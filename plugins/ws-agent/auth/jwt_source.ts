@@ -27,9 +27,6 @@ export function looksLikeJwt(token: string): boolean {
   return JWT_SHAPE.test(token);
 }
 
-/** With whom a token has to be meant for when it says so: RFC 7519 §4.1.3. @default the domain of the tunnels */
-export type JwtSettings = JwtConfig & { readonly audience?: string | undefined };
-
 export interface JwtTools {
   readonly clock: Clock;
   readonly fetch: Fetch;
@@ -44,7 +41,7 @@ interface Verified {
 
 /** Tokens that somebody else makes, and signs: RFC 7519. One source is for one config; another config, another source. */
 export class JwtSource implements Disposable {
-  readonly #config: JwtSettings;
+  readonly #config: JwtConfig;
   readonly #domain: string;
   readonly #clock: Clock;
   readonly #keys: KeySet | undefined;
@@ -53,7 +50,7 @@ export class JwtSource implements Disposable {
   readonly #verified = new Lru<Verified>(MAX_VERIFIED);
   #isGone = false;
 
-  constructor(config: JwtSettings, domain: string, tools: JwtTools) {
+  constructor(config: JwtConfig, domain: string, tools: JwtTools) {
     this.#config = config;
     this.#domain = domain;
     this.#clock = tools.clock;

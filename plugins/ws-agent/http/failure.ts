@@ -25,6 +25,7 @@ export const CUT_SHORT: Failure = { status: 0, word: "response_cut_short" };
 /** The request is for a name that its connection is not for. */
 export const MISDIRECTED: Failure = { status: 421, word: "misdirected" };
 
-export function badRequest(status: ErrorStatus, rule: string): Failure {
-  return { status, word: "bad_request", detail: rule };
+/** The client broke a rule of HTTP. @param fault The status that it is answered with, and the rule. */
+export function badRequest(fault: { readonly status: ErrorStatus; readonly word: string }): Failure {
+  return { status: fault.status, word: "bad_request", detail: fault.word };
 }

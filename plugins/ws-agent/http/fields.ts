@@ -34,26 +34,22 @@ const CLAIMS = [
   "x-real-ip",
 ];
 
-/** A dash may be written as an underscore, which CGI and what came after it cannot tell apart. */
-function* withUnderscores(name: string): Generator<string> {
-  const dash = name.indexOf("-");
-  if (dash < 0) return yield name;
-  const head = name.slice(0, dash);
-  for (const rest of withUnderscores(name.slice(dash + 1))) {
-    yield `${head}-${rest}`;
-    yield `${head}_${rest}`;
-  }
-}
-
-/** Names that a request's fields must not have on their way to a service, in lower case; they are written anew or left out. */
-export const REPLACED_NAMES: ReadonlySet<string> = new Set([
-  "host",
-  "expect",
-  ...CLAIMS.flatMap((name) => [...withUnderscores(name)]),
-]);
+const REPLACED = ["expect", "host", ...CLAIMS];
 
 /** What is left out of a request: what ends at this hop, and what is said anew. */
-export const NOT_FORWARDED: FieldSet = hopByHopAnd(REPLACED_NAMES);
+export const NOT_FORWARDED: FieldSet = hopByHopAnd(REPLACED);
 
 /** What is left out of a response. */
 export const NOT_RETURNED: FieldSet = hopByHopAnd([]);
+
+const NOT_FORWARDED_NAMES: ReadonlySet<string> = new Set(NOT_FORWARDED.names);
+
+/**
+ * Whether {@link NOT_FORWARDED} has a name. As there, an underscore is as good as a dash: CGI and what came after it cannot
+ * tell them apart.
+ *
+ * @param name In lower case.
+ */
+export function isNotForwarded(name: string): boolean {
+  return NOT_FORWARDED_NAMES.has(name.includes("_") ? name.replaceAll("_", "-") : name);
+}

@@ -1,4 +1,4 @@
-import { HeadWriter, RequestHead } from "../../../core/http1/mod.ts";
+import { HeadWriter, type HttpFault, RequestHead } from "../../../core/http1/mod.ts";
 import { relay } from "../../../core/data_plane/relay.ts";
 import type { ByteStream, ConnectionInfo } from "../../../core/plugin/mod.ts";
 import type { HttpBackend } from "./backend.ts";
@@ -14,9 +14,9 @@ import {
   SLOW_CLIENT,
   SLOW_SERVICE,
 } from "./failure.ts";
-import { NOT_FORWARDED } from "./fields.ts";
 import { ForwardedLines } from "./forwarded.ts";
 import { type BodyListener, Http1Body } from "./http1_body.ts";
+import { composeRequest } from "./http1_request.ts";
 import { Http1Responses } from "./http1_response.ts";
 import type { ServingOptions } from "./options.ts";
 import { errorPage } from "./pages.ts";
@@ -55,7 +55,7 @@ export class Http1Connection implements BodyListener {
   #relayedBefore = 0;
 
   constructor(stream: ByteStream, connection: ConnectionInfo, backend: HttpBackend, options: ServingOptions) {
-    this.#client = new ReadAhead(stream, options.first);
+    this.#client = new ReadAhead(stream);
     this.#backend = backend;
     this.#options = options;
     this.#forwarded = new ForwardedLines(connection, options.secure);
@@ -101,7 +101,8 @@ export class Http1Connection implements BodyListener {
     this.#record.known(head.method, head.pathname(), head.version);
     this.#accept = head.fields.get("accept");
     if (head.authority.name !== this.#backend.hostname) return this.#fail(MISDIRECTED);
-    const isWhole = this.#compose();
+    composeRequest(this.#outgoing, head, this.#forwarded);
+    const isWhole = this.#body.start(head, this.#outgoing);
     const exchange = this.#exchange = new Exchange(this.#pool, {
       method: head.method,
       head: this.#outgoing,
@@ -114,6 +115,8 @@ export class Http1Connection implements BodyListener {
     try {
       return await this.#answer(exchange);
     } finally {
+      // The client's bytes and our own are still looked at while they leave; an answer may be quicker than that.
+      if (!exchange.isSent && this.#body.ended) await exchange.sending;
       exchange.end();
       if (exchange.isSent) this.#outgoing.release();
     }
@@ -131,7 +134,7 @@ export class Http1Connection implements BodyListener {
     this.#record.begin();
     this.#accept = undefined;
     for (let parsed; (parsed = this.#head.parse(bytes.bytes)) !== "done";) {
-      if (parsed !== "more") return this.#fail(badRequest(parsed.status, parsed.word));
+      if (parsed !== "more") return this.#fail(badRequest(parsed));
       if (!await this.#fillHead()) return false;
     }
     bytes.consume(this.#head.length);
@@ -147,20 +150,6 @@ export class Http1Connection implements BodyListener {
     if (this.#failure === undefined) this.#client.close(); // otherwise it is being told
     this.#record.tell(this.#failure ?? CLIENT_CLOSED);
     return false;
-  }
-
-  /** Puts the request for the service together. @returns Whether that is all of it. */
-  #compose(): boolean {
-    const head = this.#head;
-    const to = this.#outgoing.clear().requestLineOf(head)
-      .raw(this.#forwarded.for(head.fields.get("host") ?? head.authority.host))
-      .fieldsOf(head.fields, NOT_FORWARDED);
-    if (head.body === "chunked") to.field("Transfer-Encoding", "chunked");
-    else if (head.contentLength >= 0) to.field("Content-Length", head.contentLength);
-    if (head.expectsContinue) to.field("Expect", "100-continue");
-    if (head.upgrade !== undefined) to.field("Connection", "Upgrade").field("Upgrade", head.upgrade);
-    else if (head.acceptsTrailers) to.field("Connection", "TE").field("TE", "trailers");
-    return this.#body.start(head, to.end());
   }
 
   async #answer(exchange: Exchange): Promise<boolean> {
@@ -316,8 +305,8 @@ export class Http1Connection implements BodyListener {
     this.#watchClient();
   }
 
-  broken(rule: string | undefined): void {
-    if (rule === undefined) this.#leave(CLIENT_CLOSED);
-    else this.#failure ??= badRequest(400, rule);
+  broken(fault: HttpFault | undefined): void {
+    if (fault === undefined) this.#leave(CLIENT_CLOSED);
+    else this.#failure ??= badRequest(fault);
   }
 }

@@ -1,4 +1,10 @@
-import { BodyReader, HeadWriter, LAST_CHUNK, type RequestHead } from "../../../core/http1/mod.ts";
+import {
+  BodyReader,
+  HeadWriter,
+  type HttpFault,
+  LAST_CHUNK,
+  type RequestHead,
+} from "../../../core/http1/mod.ts";
 import type { RequestBody } from "./exchange.ts";
 import type { ReadAhead } from "./read_ahead.ts";
 
@@ -15,8 +21,8 @@ export interface BodyListener {
   arrived(): void;
   /** The body has come to its end. */
   completed(): void;
-  /** There will be no end. @param word The rule that the client broke; absent: it has left. */
-  broken(word?: string): void;
+  /** There will be no end. @param fault The rule that the client broke; absent: it has left. */
+  broken(fault?: HttpFault): void;
 }
 
 /** The bodies of the requests of one HTTP/1.1 connection, one after the other. */
@@ -78,7 +84,7 @@ export class Http1Body implements RequestBody {
       const piece = this.#body.next();
       if (piece instanceof Uint8Array) return this.#framed(piece);
       if (piece === "end") return this.#end();
-      if (piece !== "more") return this.#broken(piece.word);
+      if (piece !== "more") return this.#broken(piece);
       this.#listener.awaited();
       try {
         if (!await this.#client.fill()) return this.#broken();
@@ -104,8 +110,8 @@ export class Http1Body implements RequestBody {
     return trailers === undefined ? LAST_CHUNK : new HeadWriter().clear().lastChunk(trailers).bytes();
   }
 
-  #broken(word?: string): "broken" {
-    this.#listener.broken(word);
+  #broken(fault?: HttpFault): "broken" {
+    this.#listener.broken(fault);
     return "broken";
   }
 }

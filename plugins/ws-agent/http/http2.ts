@@ -1,7 +1,6 @@
 import * as http2 from "node:http2";
 import type { Duplex } from "node:stream";
 import { StreamDuplex } from "../../../core/data_plane/streams/duplex.ts";
-import { replaying } from "../../../core/data_plane/streams/replaying.ts";
 import { MAX_HEAD } from "../../../core/http1/mod.ts";
 import type { ByteStream, ConnectionInfo } from "../../../core/plugin/mod.ts";
 import type { HttpBackend } from "./backend.ts";
@@ -45,9 +44,7 @@ export class Http2Connection {
   #isClosing = false;
 
   constructor(stream: ByteStream, connection: ConnectionInfo, backend: HttpBackend, options: ServingOptions) {
-    const first = options.first ?? new Uint8Array();
-    const input = guarded(replaying(stream, first), () => this.#calm());
-    this.#duplex = new StreamDuplex(input, { remote: connection.source });
+    this.#duplex = new StreamDuplex(guarded(stream, () => this.#calm()), { remote: connection.source });
     this.#duplex.on("error", () => {});
     this.#duplex.once("end", () => this.close()); // a client of HTTP/2 that sends FIN has left
     this.#duplex.once("close", () => this.close());
@@ -79,7 +76,7 @@ export class Http2Connection {
   ): void => {
     if (this.#isClosing || this.#exchanges.size >= MAX_UNFINISHED) {
       stream.on("error", () => {});
-      return stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
+      return void stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
     }
     this.#patience.allow(0);
     const endsHere = (flags & http2.constants.NGHTTP2_FLAG_END_STREAM) !== 0;

@@ -1,8 +1,7 @@
 import type { ByteStream } from "../../../core/plugin/mod.ts";
 
-/** RFC 9113 §3.4: `PRI * HTTP/2.0 CRLF CRLF SM CRLF CRLF`. */
-export const PREFACE: Uint8Array = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-
+/** `PRI * HTTP/2.0 CRLF CRLF SM CRLF CRLF`, RFC 9113 §3.4. */
+const PREFACE_LENGTH = 24;
 const FRAME_HEAD = 9;
 const DATA = 0, HEADERS = 1, SETTINGS = 4, PING = 6, WINDOW_UPDATE = 8;
 const END_STREAM = 1, ACK = 1;
@@ -26,7 +25,7 @@ export class FrameGuard {
   #credit = BURST;
   #refilledAt = performance.now();
   /** Bytes to pass over before the next frame's head. */
-  #skip = PREFACE.length;
+  #skip = PREFACE_LENGTH;
   readonly #head = new Uint8Array(FRAME_HEAD);
   #headLength = 0;
 

@@ -1,35 +1,43 @@
-import {
-  FORBIDDEN_TRAILERS,
-  HeadWriter,
-  HOP_BY_HOP,
-  MAX_HEAD,
-  parseAuthority,
-} from "../../../core/http1/mod.ts";
+import { FORBIDDEN_TRAILERS, HeadWriter, MAX_HEAD, parseAuthority } from "../../../core/http1/mod.ts";
 import { badRequest, type Failure, MISDIRECTED } from "./failure.ts";
-import { REPLACED_NAMES } from "./fields.ts";
+import { isNotForwarded } from "./fields.ts";
 import type { ForwardedLines } from "./forwarded.ts";
 
-/** What a request says, as the service is to get it. */
+/** A request as the service is to get it. */
 export interface Http2Head {
   readonly method: string;
-  /** The path without its query, at most 256 characters: for the log. */
-  readonly pathname: string;
-  readonly accept: string | undefined;
-  /** The head for the service. */
   readonly head: HeadWriter;
   /** Whether the body goes to the service in chunks, because nobody knows how long it is. */
   readonly chunked: boolean;
 }
 
 /** Names and values in turn, as they came; pseudo-header fields among them. */
-type RawFields = readonly string[];
+export type RawFields = readonly string[];
+
+/** What a request says of itself, whether or not it is in order. Without what was not said. */
+export interface Described {
+  readonly method: string;
+  /** The path without its query, at most 256 characters. */
+  readonly pathname: string;
+  readonly accept: string | undefined;
+}
+
+/** For the log, and for an error page. */
+export function describeRequest(raw: RawFields): Described {
+  const path = valueOf(raw, ":path") ?? "-";
+  const query = path.indexOf("?");
+  return {
+    method: (valueOf(raw, ":method") ?? "-").slice(0, 32),
+    pathname: path.slice(0, Math.min(query < 0 ? path.length : query, 256)),
+    accept: valueOf(raw, "accept"),
+  };
+}
 
 interface Said {
   method: string;
   path: string;
   authority: string | undefined;
   host: string | undefined;
-  accept: string | undefined;
   cookie: string | undefined;
   contentLength: string | undefined;
   acceptsTrailers: boolean;
@@ -45,7 +53,6 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "upgrade",
 ]);
-const NOT_FORWARDED: ReadonlySet<string> = new Set([...HOP_BY_HOP, ...REPLACED_NAMES, "expect"]);
 
 /** RFC 9110 §5.6.2, and in lower case no letters: a service that ignores case would take it for another method. */
 const METHOD = /^[A-Z0-9!#$%&'*+\-.^_`|~]{1,32}$/;
@@ -63,30 +70,36 @@ export function translateRequest(
   lines: ForwardedLines,
   endsHere: boolean,
 ): Http2Head | Failure {
-  if (sizeOf(raw) > MAX_HEAD) return badRequest(431, "head-too-long");
+  if (sizeOf(raw) > MAX_HEAD) return badRequest({ status: 431, word: "head-too-long" });
   const said = read(raw);
-  if (typeof said === "string") return badRequest(400, said);
+  if (typeof said === "string") return badRequest({ status: 400, word: said });
   if (!METHOD.test(said.method) || said.method === "CONNECT" || said.method === "TRACE") {
-    return badRequest(501, "method-refused");
+    return badRequest({ status: 501, word: "method-refused" });
   }
   if (!said.path.startsWith("/") && !(said.path === "*" && said.method === "OPTIONS")) {
-    return badRequest(400, "target");
+    return badRequest({ status: 400, word: "target" });
   }
   const host = hostOf(said, hostname);
   if (typeof host !== "string") return host;
   const length = said.contentLength;
-  if (length !== undefined && !/^\d{1,15}$/.test(length)) return badRequest(400, "content-length");
+  if (length !== undefined && !/^\d{1,15}$/.test(length)) {
+    return badRequest({ status: 400, word: "content-length" });
+  }
   const head = new HeadWriter();
   const chunked = !endsHere && length === undefined;
   try {
     write(head, said, lines.for(host), chunked);
   } catch (error) {
     head.release();
-    if (error instanceof TypeError) return badRequest(400, "field");
+    if (error instanceof TypeError) return badRequest({ status: 400, word: "field" });
     throw error;
   }
-  const { method, accept } = said;
-  return { method, pathname: pathnameOf(said.path), accept, head, chunked };
+  return { method: said.method, head, chunked };
+}
+
+function valueOf(raw: RawFields, name: string): string | undefined {
+  for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i] === name) return raw[i + 1];
+  return undefined;
 }
 
 /** As RFC 9113 §6.5.2 counts. */
@@ -101,7 +114,6 @@ function read(raw: RawFields): Said | string {
     path: "",
     authority: undefined,
     host: undefined,
-    accept: undefined,
     cookie: undefined,
     contentLength: undefined,
     acceptsTrailers: false,
@@ -140,24 +152,24 @@ function take(said: Said, name: string, value: string): string | undefined {
       if (value.toLowerCase() !== "trailers") return "te";
       said.acceptsTrailers = true;
       return;
-    case "accept":
-      said.accept = value;
   }
   if (name.startsWith(":")) return name === ":scheme" ? undefined : "pseudo-field";
   if (OF_THE_CONNECTION.has(name)) return "connection-field";
-  if (!NOT_FORWARDED.has(name)) said.rest.push(name, value);
+  if (!isNotForwarded(name)) said.rest.push(name, value);
   return undefined;
 }
 
 /** `:authority` and Host, of which one must be there, must be for the connection's name, and for the same. */
 function hostOf({ authority, host }: Said, hostname: string): string | Failure {
   const given = authority ?? host;
-  if (given === undefined) return badRequest(400, "host-missing");
+  if (given === undefined) return badRequest({ status: 400, word: "host-missing" });
   const named = parseAuthority(given);
-  if (named === undefined) return badRequest(400, "host");
+  if (named === undefined) return badRequest({ status: 400, word: "host" });
   if (host !== undefined && host !== given) {
     const other = parseAuthority(host);
-    if (other?.host !== named.host || other.port !== named.port) return badRequest(400, "host-and-target");
+    if (other?.host !== named.host || other.port !== named.port) {
+      return badRequest({ status: 400, word: "host-and-target" });
+    }
   }
   return named.name === hostname ? given : MISDIRECTED;
 }
@@ -172,11 +184,6 @@ function write(head: HeadWriter, said: Said, lines: Uint8Array, chunked: boolean
   else if (said.contentLength !== undefined) head.field("content-length", said.contentLength);
   if (said.acceptsTrailers) head.field("connection", "TE").field("te", "trailers");
   head.end();
-}
-
-function pathnameOf(path: string): string {
-  const query = path.indexOf("?");
-  return path.slice(0, Math.min(query < 0 ? path.length : query, 256));
 }
 
 const NOT_BEHIND: ReadonlySet<string> = new Set(FORBIDDEN_TRAILERS.names);

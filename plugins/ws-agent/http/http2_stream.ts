@@ -13,7 +13,13 @@ import {
   SLOW_SERVICE,
 } from "./failure.ts";
 import type { ForwardedLines } from "./forwarded.ts";
-import { type Http2Head, lastChunkWith, translateRequest } from "./http2_request.ts";
+import {
+  describeRequest,
+  type Http2Head,
+  lastChunkWith,
+  type RawFields,
+  translateRequest,
+} from "./http2_request.ts";
 import { responseFields, trailerFields } from "./http2_response.ts";
 import type { ServingOptions } from "./options.ts";
 import { errorPage } from "./pages.ts";
@@ -74,16 +80,18 @@ export class Http2Exchange implements RequestBody {
   }
 
   /** Resolves when all is over; never rejects. @param raw The request's fields, as they came. */
-  async serve(raw: readonly string[]): Promise<void> {
-    this.#record.begin();
+  async serve(raw: RawFields): Promise<void> {
     const { hostname, lines } = this.#context;
+    const { method, pathname, accept } = describeRequest(raw);
+    this.#record.begin();
+    this.#record.known(method, pathname, "2");
     const head = translateRequest(raw, hostname, lines, this.#requestEnded);
     try {
-      if ("word" in head) this.#fail(head, undefined, "GET");
-      else await this.#forward(head);
+      const failure = "word" in head ? head : await this.#forward(head);
+      if (failure !== undefined) this.#fail(failure, accept, method);
       if (this.#isAnswered) await this.#leaveIt();
     } catch {
-      this.#reset(constants.NGHTTP2_INTERNAL_ERROR); // the runtime throws when the stream is gone
+      this.#reset(); // the runtime throws when the stream is gone
     }
     this.#record.tell(this.#failure);
     this.#exchange?.end();
@@ -93,8 +101,8 @@ export class Http2Exchange implements RequestBody {
     this.#patience[Symbol.dispose]();
   }
 
-  async #forward({ method, pathname, accept, head, chunked }: Http2Head): Promise<void> {
-    this.#record.known(method, pathname, "2");
+  /** @returns Why there is nothing to send on. */
+  async #forward({ method, head, chunked }: Http2Head): Promise<Failure | undefined> {
     this.#chunked = chunked;
     const { timeouts } = this.#context.options;
     this.#await("service", this.#requestEnded ? timeouts.responseMs : timeouts.idleMs);
@@ -102,13 +110,15 @@ export class Http2Exchange implements RequestBody {
     const exchange = this.#exchange = new Exchange(this.#context.pool, { method, head, body });
     let outcome = await exchange.begin();
     for (;; outcome = await exchange.next()) {
-      if (outcome !== "head") return this.#fail(this.#failure ?? outcome, accept, method);
+      if (outcome !== "head") return this.#failure ?? outcome;
       if (exchange.upstream.head.status >= 200) break;
       this.#stream.additionalHeaders(responseFields(exchange.upstream.head));
       this.#patience.renew();
     }
     await this.#respond(exchange.upstream);
+    if (!exchange.isSent && this.#requestEnded) await exchange.sending;
     exchange.end();
+    return undefined;
   }
 
   async #respond(upstream: Upstream): Promise<void> {
@@ -161,20 +171,20 @@ export class Http2Exchange implements RequestBody {
     try {
       this.#stream.sendTrailers(trailers);
     } catch {
-      this.#reset(constants.NGHTTP2_INTERNAL_ERROR);
+      this.#reset();
     }
   }
 
   #cutShort(): void {
     this.#failure ??= CUT_SHORT;
-    this.#reset(constants.NGHTTP2_INTERNAL_ERROR);
+    this.#reset();
   }
 
   /** Answers by a page of the gateway's own. */
   #fail(failure: Failure, accept: string | undefined, method: string): void {
     this.#failure ??= failure;
     const { status } = failure;
-    if (status === 0) return this.#reset(constants.NGHTTP2_CANCEL);
+    if (status === 0) return this.#reset();
     const page = errorPage(status, { accept, hostname: this.#context.hostname });
     const fields = Object.fromEntries(page.headers);
     const endStream = method === "HEAD";
@@ -198,8 +208,9 @@ export class Http2Exchange implements RequestBody {
     await this.#closed.promise;
   }
 
-  #reset(code: number): void {
-    if (!this.#stream.destroyed) this.#stream.close(code);
+  /** By an error: `close` with a code would let what was sent look like all there is, as the runtime ends the body then. */
+  #reset(): void {
+    if (!this.#stream.destroyed) this.#stream.destroy(new Error("The request has failed"));
   }
 
   get #isGone(): boolean {
@@ -218,7 +229,7 @@ export class Http2Exchange implements RequestBody {
   /** Ends it all: the connection is over. */
   close(): void {
     this.#failure ??= CLOSED;
-    this.#reset(constants.NGHTTP2_CANCEL);
+    this.#reset();
     this.#exchange?.abort();
   }
 
@@ -231,7 +242,7 @@ export class Http2Exchange implements RequestBody {
     if (this.#phase === "body") this.#failure ??= SLOW_CLIENT;
     else this.#failure ??= this.#phase === "service" ? SLOW_SERVICE : IDLE;
     this.#exchange?.abort();
-    if (this.#phase === "streaming") this.#reset(constants.NGHTTP2_CANCEL);
+    if (this.#phase === "streaming") this.#reset();
   }
 
   async next(): Promise<Uint8Array | "end" | "broken"> {
@@ -260,7 +271,7 @@ export class Http2Exchange implements RequestBody {
     if (!this.#chunked || this.#lastIsOut) return "end";
     this.#lastIsOut = true;
     const last = lastChunkWith(this.#trailers, this.#writer);
-    if (last === undefined) this.#failure ??= badRequest(400, "trailers");
+    if (last === undefined) this.#failure ??= badRequest({ status: 400, word: "trailers" });
     return last ?? "broken";
   }
 }

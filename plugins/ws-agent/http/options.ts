@@ -35,8 +35,6 @@ export interface ServeHttpOptions {
   readonly draining?: AbortSignal | undefined;
   /** Called exactly once for each request, when it is over. Must not throw. */
   readonly events: (event: RequestEvent) => void;
-  /** Bytes that were read from the stream already. At most 32 KiB. */
-  readonly first?: Uint8Array | undefined;
   /** Whether the client came by TLS. @default it did when `connection.terminated` is there */
   readonly secure?: boolean | undefined;
   readonly timeouts?: Partial<HttpTimeouts> | undefined;
@@ -48,6 +46,4 @@ export interface ServingOptions {
   readonly secure: boolean;
   readonly draining: AbortSignal | undefined;
   readonly events: (event: RequestEvent) => void;
-  /** Bytes that were read from the stream already. */
-  readonly first: Uint8Array | undefined;
 }

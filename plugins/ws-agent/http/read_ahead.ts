@@ -17,10 +17,9 @@ export class ReadAhead {
   #unasked: Promise<boolean> | undefined;
   #closed = false;
 
-  /** @param first Bytes that were read from the stream before; copied. */
-  constructor(stream: ByteStream, first?: Uint8Array) {
+  constructor(stream: ByteStream) {
     this.stream = stream;
-    this.bytes = new ByteReader(stream, first);
+    this.bytes = new ByteReader(stream);
   }
 
   get closed(): boolean {

@@ -1,10 +1,8 @@
 import { type ByteStream, closeQuietly, writeAll } from "../../../core/plugin/mod.ts";
-import { acceptOf, listMembers, TOKEN, WEBSOCKET_VERSION } from "./handshake.ts";
-import { HandshakeFault, parseResponseHead, type ResponseHead, UpgradeRefused } from "./response_head.ts";
+import { acceptOf, TOKEN, WEBSOCKET_VERSION } from "./handshake.ts";
+import { HandshakeFault, readResponseHead, UpgradeRefused, type UpgradeResponse } from "./response_head.ts";
 import { WebSocketBytes } from "./web_socket_bytes.ts";
 
-/** The longest head of an answer. Ours has some 200 bytes; proxies before the gateway add theirs. */
-const MAX_HEAD_BYTES = 8 * 1024;
 /** As much of a refusal's body as is read for its first line. */
 const MAX_BODY_BYTES = 1024;
 /** How long a refusal's body may take: its status is known already. */
@@ -50,11 +48,11 @@ export async function connectWebSocket(stream: ByteStream, options: ConnectOptio
 async function shakeHands(stream: ByteStream, options: ConnectOptions): Promise<WebSocketBytes> {
   const key = crypto.getRandomValues(new Uint8Array(16)).toBase64();
   await writeAll(stream, encodeRequest(options, key));
-  const { head, rest } = await readHead(stream);
-  if (head.status !== 101) throw await describeRefusal(stream, head, rest);
-  const wrong = findWrong(head, key, options.protocol);
+  const response = await readResponseHead(stream);
+  if (response.status !== 101) throw await describeRefusal(stream, response);
+  const wrong = findWrong(response, key, options.protocol);
   if (wrong !== undefined) throw new HandshakeFault(wrong);
-  return new WebSocketBytes(stream, { role: "client", replay: rest });
+  return new WebSocketBytes(stream, { role: "client", replay: response.rest });
 }
 
 function encodeRequest({ host, path, protocol, headers = {} }: ConnectOptions, key: string): Uint8Array {
@@ -79,43 +77,20 @@ function encodeRequest({ host, path, protocol, headers = {} }: ConnectOptions, k
   return new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`);
 }
 
-async function readHead(stream: ByteStream): Promise<{ head: ResponseHead; rest: Uint8Array }> {
-  const seen = new Uint8Array(MAX_HEAD_BYTES);
-  for (let length = 0;;) {
-    const read = await stream.read(seen.subarray(length));
-    if (read === null) throw new HandshakeFault("The gateway hung up in the handshake");
-    const end = findHeadEnd(seen, length, length + read);
-    length += read;
-    if (end !== undefined) {
-      return { head: parseResponseHead(seen.subarray(0, end)), rest: seen.slice(end, length) };
-    }
-    if (length === seen.length) throw new HandshakeFault(`The answer's head is over ${MAX_HEAD_BYTES} bytes`);
-  }
-}
-
-/** Where the empty line ends, if that is before `to`. @param from Up to where it has been looked for. */
-function findHeadEnd(seen: Uint8Array, from: number, to: number): number | undefined {
-  for (let at = Math.max(3, from); at < to; at++) {
-    const isEnd = seen[at] === 0x0a && seen[at - 1] === 0x0d && seen[at - 2] === 0x0a &&
-      seen[at - 3] === 0x0d;
-    if (isEnd) return at + 1;
-  }
-  return undefined;
-}
-
-/** RFC 6455 §4.1, the rules for an answer. */
-function findWrong(head: ResponseHead, key: string, protocol: string | undefined): string | undefined {
-  if (head.header("upgrade")?.toLowerCase() !== "websocket") return "The answer's Upgrade is not websocket";
-  if (!listMembers(head.header("connection")).includes("upgrade")) {
-    return "The answer's Connection does not say Upgrade";
-  }
-  if (head.header("sec-websocket-accept") !== acceptOf(key)) {
+/** RFC 6455 §4.1, the rules for an answer. That Connection names Upgrade has been seen to with the head. */
+function findWrong(
+  { header }: UpgradeResponse,
+  key: string,
+  protocol: string | undefined,
+): string | undefined {
+  if (header("upgrade")?.toLowerCase() !== "websocket") return "The answer's Upgrade is not websocket";
+  if (header("sec-websocket-accept") !== acceptOf(key)) {
     return "The answer's Sec-WebSocket-Accept is wrong";
   }
-  if (head.header("sec-websocket-extensions") !== undefined) {
+  if (header("sec-websocket-extensions") !== undefined) {
     return "The answer has an extension that was not asked for";
   }
-  if (head.header("sec-websocket-protocol") !== protocol) {
+  if (header("sec-websocket-protocol") !== protocol) {
     return protocol === undefined
       ? "The answer has a subprotocol that was not asked for"
       : `The answer is not for the subprotocol ${protocol}`;
@@ -123,19 +98,19 @@ function findWrong(head: ResponseHead, key: string, protocol: string | undefined
   return undefined;
 }
 
-async function describeRefusal(stream: ByteStream, head: ResponseHead, rest: Uint8Array): Promise<Error> {
+async function describeRefusal(stream: ByteStream, response: UpgradeResponse): Promise<Error> {
   const timer = setTimeout(() => closeQuietly(stream), BODY_MS);
   try {
-    return new UpgradeRefused(head, await readBodyStart(stream, head, rest));
+    return new UpgradeRefused(response, await readBodyStart(stream, response));
   } finally {
     clearTimeout(timer);
   }
 }
 
 /** As much of the body as there is, within bounds. What keeps it from being read is not worth an error of its own. */
-async function readBodyStart(stream: ByteStream, head: ResponseHead, rest: Uint8Array): Promise<Uint8Array> {
-  const declared = /^\d{1,9}$/.test(head.header("content-length") ?? "")
-    ? Number(head.header("content-length"))
+async function readBodyStart(stream: ByteStream, { header, rest }: UpgradeResponse): Promise<Uint8Array> {
+  const declared = /^\d{1,9}$/.test(header("content-length") ?? "")
+    ? Number(header("content-length"))
     : MAX_BODY_BYTES;
   const body = new Uint8Array(Math.min(declared, MAX_BODY_BYTES));
   let length = Math.min(rest.length, body.length);

@@ -1,5 +1,8 @@
-import { TOKEN } from "./handshake.ts";
+import { ResponseHead } from "../../../core/http1/mod.ts";
+import type { ByteStream } from "../../../core/plugin/mod.ts";
 
+/** The longest head of an answer. Ours has some 200 bytes; proxies before the gateway add theirs. */
+const MAX_HEAD_BYTES = 8 * 1024;
 /** The longest line of a refusal that is shown. */
 const MAX_SHOWN = 200;
 /** Years of it are a mistake. */
@@ -8,6 +11,15 @@ const MAX_RETRY_AFTER_SECONDS = 24 * 60 * 60;
 /** An answer that is no opening of a WebSocket, nor a proper refusal. */
 export class HandshakeFault extends Error {
   override readonly name = "HandshakeFault";
+}
+
+/** An answer's status and fields. */
+export interface UpgradeResponse {
+  readonly status: number;
+  /** A field by its name in lower case; one that came several times is joined with `, `. */
+  header(name: string): string | undefined;
+  /** What was read behind the head. */
+  readonly rest: Uint8Array;
 }
 
 /** An answer other than 101, as from a gateway that does not let this agent in, or a proxy before it. */
@@ -19,50 +31,38 @@ export class UpgradeRefused extends Error {
   /** The first line of its body, without control characters, of at most 200 characters; may be empty. */
   readonly text: string;
 
-  constructor(head: ResponseHead, body: Uint8Array) {
-    const isText = /^text\/plain\b/i.test(head.header("content-type") ?? "");
+  constructor({ status, header }: UpgradeResponse, body: Uint8Array) {
+    const isText = /^text\/plain\b/i.test(header("content-type") ?? "");
     const text = isText ? firstLine(body) : "";
-    super(`The gateway answered ${head.status}${text === "" ? "" : `: ${text}`}`);
-    this.status = head.status;
+    super(`The gateway answered ${status}${text === "" ? "" : `: ${text}`}`);
+    this.status = status;
     this.text = text;
-    this.retryAfterMs = parseRetryAfter(head.header("retry-after"));
+    this.retryAfterMs = parseRetryAfter(header("retry-after"));
   }
 }
-
-/** An answer's status and fields. */
-export interface ResponseHead {
-  readonly status: number;
-  /** By its name in lower case; one that came several times is joined with `, `. */
-  header(name: string): string | undefined;
-}
-
-const decoder = new TextDecoder("latin1");
 
 /**
- * @param bytes All of it, with the empty line at its end.
- * @throws {HandshakeFault}
+ * Reads the head of the answer to an upgrade, strictly.
+ *
+ * @throws {HandshakeFault} Else what the stream throws.
  */
-export function parseResponseHead(bytes: Uint8Array): ResponseHead {
-  const [statusLine = "", ...lines] = decoder.decode(bytes.subarray(0, -4)).split("\r\n");
-  const status = /^HTTP\/1\.[01] ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/.exec(statusLine)?.[1];
-  if (status === undefined) throw new HandshakeFault("The answer does not begin with an HTTP status line");
-  const fields = new Map<string, string>();
-  for (const line of lines) {
-    const [name, value] = parseField(line);
-    const before = fields.get(name);
-    fields.set(name, before === undefined ? value : `${before}, ${value}`);
+export async function readResponseHead(stream: Pick<ByteStream, "read">): Promise<UpgradeResponse> {
+  const seen = new Uint8Array(MAX_HEAD_BYTES);
+  const head = new ResponseHead();
+  for (let length = 0; length < seen.length;) {
+    const read = await stream.read(seen.subarray(length));
+    if (read === null) throw new HandshakeFault("The gateway hung up in the handshake");
+    length += read;
+    const result = head.parse(seen.subarray(0, length), "GET");
+    if (result === "done") return describe(head, seen.slice(head.length, length));
+    if (result !== "more") throw new HandshakeFault(`The gateway's answer is malformed: ${result.word}`);
   }
-  return { status: Number(status), header: (name) => fields.get(name) };
+  throw new HandshakeFault(`The gateway's answer has a head over ${MAX_HEAD_BYTES} bytes`);
 }
 
-/** RFC 9112 §5: no space before the colon, no folded lines, nothing but visible characters, spaces and tabs. */
-function parseField(line: string): [name: string, value: string] {
-  const colon = line.indexOf(":");
-  const name = line.slice(0, colon), value = line.slice(colon + 1);
-  if (colon < 0 || !TOKEN.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
-    throw new HandshakeFault("The answer has a malformed header line");
-  }
-  return [name.toLowerCase(), value.replaceAll(/^[\t ]+|[\t ]+$/g, "")];
+function describe({ status, fields }: ResponseHead, rest: Uint8Array): UpgradeResponse {
+  const header = (name: string) => fields.has(name) ? fields.getAll(name).join(", ") : undefined;
+  return { status, header, rest };
 }
 
 /** From a stranger to the terminal of somebody: one short line, and nothing that moves a cursor. */

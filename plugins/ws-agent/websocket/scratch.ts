@@ -1,25 +1,30 @@
-/** For frames of a few words: a round trip of control messages, a keystroke. */
-const SMALL_BYTES = 4 * 1024;
-const LARGE_BYTES = 64 * 1024;
+import { MAX_HEADER_BYTES } from "./frame.ts";
+
+/** A few words, some frames of a multiplexer, bulk. */
+const PAYLOAD_BYTES = [2 * 1024, 16 * 1024, 256 * 1024] as const;
 /** How many of each size wait for the next taker. */
 const MOST_SPARE = 16;
 
-const spare: Record<number, Uint8Array[]> = { [SMALL_BYTES]: [], [LARGE_BYTES]: [] };
+/** The most payload that a buffer has room for, behind a header. */
+export const MAX_PAYLOAD_BYTES: number = PAYLOAD_BYTES[2];
 
-/** The size of the largest buffer that {@link takeScratch} gives. */
-export const MAX_SCRATCH_BYTES = LARGE_BYTES;
+const spare: ReadonlyMap<number, Uint8Array[]> = new Map(
+  PAYLOAD_BYTES.map((size) => [MAX_HEADER_BYTES + size, []]),
+);
 
 /**
- * A buffer for the time of one write, of at least `length` bytes: to bring back with {@link giveScratch}. A buffer of
- * each connection's own would be the most of what an idle tunnel costs.
+ * A buffer for the time of one write, with room for a header and `length` bytes: to bring back with {@link giveScratch}.
+ * One of each connection's own would be most of what an idle tunnel costs.
+ *
+ * @param length At most {@link MAX_PAYLOAD_BYTES}.
  */
 export function takeScratch(length: number): Uint8Array {
-  const size = length <= SMALL_BYTES ? SMALL_BYTES : LARGE_BYTES;
-  return spare[size]?.pop() ?? new Uint8Array(size);
+  const size = MAX_HEADER_BYTES + (PAYLOAD_BYTES.find((bytes) => length <= bytes) ?? length);
+  return spare.get(size)?.pop() ?? new Uint8Array(size);
 }
 
 /** Takes a buffer back that nothing reads any more. */
 export function giveScratch(buffer: Uint8Array): void {
-  const list = spare[buffer.length];
+  const list = spare.get(buffer.length);
   if (list !== undefined && list.length < MOST_SPARE) list.push(buffer);
 }

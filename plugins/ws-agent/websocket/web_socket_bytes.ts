@@ -4,10 +4,8 @@ import { MAX_HEADER_BYTES, OPCODE, type PutHeader, putHeader, type WebSocketRole
 import { FrameReader } from "./frame_reader.ts";
 import type { FramedWriter } from "./framed_writer.ts";
 import { applyMask } from "./masking.ts";
-import { giveScratch, MAX_SCRATCH_BYTES, takeScratch } from "./scratch.ts";
+import { giveScratch, MAX_PAYLOAD_BYTES, takeScratch } from "./scratch.ts";
 
-/** The most that one `write` takes: a longer one would keep everyone else's bytes waiting. */
-const MAX_WRITE_BYTES = MAX_SCRATCH_BYTES - MAX_HEADER_BYTES;
 /** How long a peer that broke a rule may take for the close frame that tells it so. */
 const FAULT_CLOSE_MS = 500;
 
@@ -74,14 +72,14 @@ export class WebSocketBytes implements ByteStream, FramedWriter {
     return await this.#end();
   }
 
-  /** Sends a prefix of `data` as one frame. */
+  /** Sends a prefix of `data`, of up to 256 KiB, as one frame. */
   async write(data: Uint8Array): Promise<number> {
     if (data.length === 0) return 0;
-    const length = Math.min(data.length, MAX_WRITE_BYTES);
+    const length = Math.min(data.length, MAX_PAYLOAD_BYTES);
     const end = MAX_HEADER_BYTES + length;
     if (this.#writing || this.#closeSent) await this.#waitForTurn();
     this.#writing = true;
-    const scratch = takeScratch(end);
+    const scratch = takeScratch(length);
     try {
       scratch.set(length === data.length ? data : data.subarray(0, length), MAX_HEADER_BYTES);
       await this.#send(OPCODE.binary, scratch, MAX_HEADER_BYTES, end);

@@ -6,14 +6,21 @@ const INITIAL_LIMIT = 256 * 1024;
 const LEAST_LIMIT = 32 * 1024;
 const MOST_LIMIT = 16 * 1024 * 1024;
 /**
- * How many round trips' worth of bytes are under way: the half more than one finds out whether the path takes more,
- * and is what a frame may have to queue behind at worst.
+ * How many round trips' worth of bytes are under way. What is more than one finds out whether the path takes more, and
+ * is what other frames have to queue behind.
  */
-const GAIN = 1.5;
+const GAIN = 1.25;
+/** The same in the beginning, until the rate has not grown by a quarter for three round trips. */
+const STARTUP_GAIN = 2;
+const STARTUP_GROWTH = 1.25;
+const STARTUP_ROUNDS = 3;
 /** What streams that send little may go beyond the limit, so that they never wait for the others' marks. */
 const OVERDRAFT = 32 * 1024;
 const LEAST_MARK_INTERVAL = 8 * 1024;
 const MOST_MARK_INTERVAL = 64 * 1024;
+/** A round trip that is this much longer than the least has been in a queue, whether or not we sent all we could. */
+const QUEUED_GROWTH = 1.5;
+const QUEUED_MS = 1;
 /** The best rate of the last one or two of these counts. */
 const RATE_PERIOD_MS = 1000;
 /** How often the queue that we make ourselves is drained for once, so that the round trip without it shows. */
@@ -56,7 +63,11 @@ export class InFlight {
   #probeAt = 0;
   /** While the queue is drained: what had been sent when that began. */
   #probeFrom: number | undefined;
-  #rounds = 0;
+  #answers = 0;
+  /** In the beginning: the rate to outgrow, for how many round trips it was not, and where the present one ends. */
+  #startupRate = 0;
+  #startupRounds = 0;
+  #roundEnds = 0;
 
   constructor(roundTrips: RoundTrips) {
     this.#roundTrips = roundTrips;
@@ -65,7 +76,7 @@ export class InFlight {
   /** Bytes that may be under way. */
   get limit(): number {
     if (this.#probeFrom === undefined) return this.#limit;
-    return Math.max(LEAST_LIMIT, Math.floor(this.#limit / (2 * GAIN)));
+    return Math.max(LEAST_LIMIT, this.#limit >> 1);
   }
 
   /** Bytes that were sent and not reported yet as having arrived. */
@@ -86,8 +97,8 @@ export class InFlight {
   }
 
   /** Counts the answers to marks: about four a round trip while there is much to send. */
-  get rounds(): number {
-    return this.#rounds;
+  get answers(): number {
+    return this.#answers;
   }
 
   /** When the oldest mark without an answer was sent. */
@@ -137,15 +148,18 @@ export class InFlight {
     const mark = this.#marks[index];
     if (mark === undefined) return undefined;
     this.#marks.splice(0, index + 1);
-    this.#rounds++;
+    this.#answers++;
+    const roundTripMs = now - mark.sentAt;
+    this.#roundTrips.add(roundTripMs, now);
+    const tells = this.#tells(mark, roundTripMs);
     if (mark.position > this.#delivered) {
-      this.#measure(mark, now);
+      this.#measure(mark, now, tells);
       this.#delivered = mark.position;
       this.#deliveredAt = now;
     }
-    const roundTripMs = now - mark.sentAt;
-    this.#roundTrips.add(roundTripMs, now);
-    this.#adjust(mark, now);
+    if (tells && mark.delivered >= this.#roundEnds) this.#endRound();
+    this.#adjust();
+    this.#probe(mark, now);
     return roundTripMs;
   }
 
@@ -161,11 +175,18 @@ export class InFlight {
     return true;
   }
 
-  #measure(mark: Mark, now: number): void {
+  /** Whether a mark has found out what the path can take. */
+  #tells(mark: Mark, roundTripMs: number): boolean {
+    if (!mark.starved) return true;
+    const wasQueued = roundTripMs > (this.#roundTrips.least ?? 0) * QUEUED_GROWTH + QUEUED_MS;
+    return wasQueued && mark.position - mark.delivered >= this.limit / 2;
+  }
+
+  #measure(mark: Mark, now: number, tells: boolean): void {
     const elapsed = now - mark.deliveredAt;
     if (elapsed <= 0) return;
     const rate = (mark.position - mark.delivered) / elapsed;
-    if (mark.starved && rate <= Math.max(this.#rate, this.#rateBefore)) return;
+    if (!tells && rate <= Math.max(this.#rate, this.#rateBefore)) return;
     if (now >= this.#ratePeriodEnds) {
       this.#ratePeriodEnds = now + Math.max(RATE_PERIOD_MS, 10 * (this.#roundTrips.least ?? 0));
       this.#rateBefore = this.#rate;
@@ -174,13 +195,29 @@ export class InFlight {
     if (rate > this.#rate) this.#rate = rate;
   }
 
-  #adjust(mark: Mark, now: number): void {
+  /** In the beginning: looks whether the path took more than a round trip ago. */
+  #endRound(): void {
+    this.#roundEnds = this.#sent;
+    if (this.#startupRounds >= STARTUP_ROUNDS) return;
+    const rate = Math.max(this.#rate, this.#rateBefore);
+    if (rate >= this.#startupRate * STARTUP_GROWTH) {
+      this.#startupRate = rate;
+      this.#startupRounds = 0;
+    } else {
+      this.#startupRounds++;
+    }
+  }
+
+  #adjust(): void {
     const least = this.#roundTrips.least;
     const rate = Math.max(this.#rate, this.#rateBefore);
-    if (least !== undefined && rate > 0) {
-      const limit = Math.floor(rate * GAIN * least);
-      this.#limit = Math.min(MOST_LIMIT, Math.max(LEAST_LIMIT, limit));
-    }
+    if (least === undefined || rate === 0) return;
+    const gain = this.#startupRounds < STARTUP_ROUNDS ? STARTUP_GAIN : GAIN;
+    this.#limit = Math.min(MOST_LIMIT, Math.max(LEAST_LIMIT, Math.floor(rate * least * gain)));
+  }
+
+  /** Now and then, halves what is under way, until a mark that was sent in that state is answered. */
+  #probe(mark: Mark, now: number): void {
     if (this.#probeFrom !== undefined) {
       if (mark.delivered < this.#probeFrom) return;
       this.#probeFrom = undefined;

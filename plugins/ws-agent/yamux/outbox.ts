@@ -73,11 +73,11 @@ export class Outbox {
   /** The stream has data or a FIN to send. */
   queue(stream: Stream): void {
     if (stream.isQueued) return;
-    if (stream.round !== this.#inFlight.rounds) {
-      stream.round = this.#inFlight.rounds;
-      stream.sentInRound = 0;
+    if (stream.sentAfter !== this.#inFlight.answers) {
+      stream.sentAfter = this.#inFlight.answers;
+      stream.recentlySent = 0;
     }
-    const isLight = stream.sentInRound + stream.sendable <= TURN_BYTES;
+    const isLight = stream.recentlySent + stream.sendable <= TURN_BYTES;
     (isLight ? this.#light : this.#heavy).push(stream);
   }
 
@@ -112,6 +112,8 @@ export class Outbox {
     if (this.#light.first === undefined && this.#heavy.first === undefined && this.#inFlight.hasRoom) {
       this.#inFlight.ranDry();
     }
+    // The limit may have fallen below what was sent since the last mark: nobody would ever lift it again.
+    if (this.#inFlight.markIsDue) at = this.#fillMark(out, at, now);
     return at;
   }
 
@@ -149,7 +151,7 @@ export class Outbox {
         at = writeHeader(out, at, DATA, 0, stream.id, length);
         stream.takeData(out, at, length);
         at += length;
-        stream.sentInRound += length;
+        stream.recentlySent += length;
         this.dataBytes += length;
         this.#inFlight.sent(HEADER_BYTES + length);
       } else if (stream.takeFin()) {

@@ -34,22 +34,18 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
 
   readonly #onStream: ((stream: YamuxStream) => void) | undefined;
   readonly #maxStreams: number;
-  readonly #pingIntervalMs: number;
-  readonly #pingTimeoutMs: number;
 
   readonly #streams: StreamTable;
   readonly #roundTrips = new RoundTrips();
   readonly #inFlight = new InFlight(this.#roundTrips);
-  readonly #pings = new Pings();
-  readonly #outbox = new Outbox(this.#inFlight, () => this.#nextPingId());
+  readonly #pings: Pings;
+  readonly #outbox: Outbox;
   readonly #writer: FrameWriter;
   readonly #frames: FrameBudget;
 
   #end: SessionEnd | undefined;
   #goesAway = false;
   #peerGoesAway = false;
-  #pingId = 0;
-  #pingedAt: number;
   /** `performance.now()` of this turn's beginning: one look at the clock serves for all frames of a read. */
   #now: number;
   #lastHeardAt: number;
@@ -66,12 +62,13 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
 
   constructor(transport: ByteStream, options: YamuxOptions) {
     const now = performance.now();
-    this.#now = this.#lastHeardAt = this.#pingedAt = now;
+    this.#now = this.#lastHeardAt = now;
     this.budget = new ReceiveBudget(options.maxBufferedBytes ?? DEFAULT_MAX_BUFFERED_BYTES);
     this.#onStream = options.onStream;
     this.#maxStreams = options.maxStreams ?? DEFAULT_MAX_STREAMS;
-    this.#pingIntervalMs = options.pingIntervalMs ?? DEFAULT_PING_INTERVAL_MS;
-    this.#pingTimeoutMs = options.pingTimeoutMs ?? DEFAULT_PING_TIMEOUT_MS;
+    const { pingIntervalMs = DEFAULT_PING_INTERVAL_MS, pingTimeoutMs = DEFAULT_PING_TIMEOUT_MS } = options;
+    this.#pings = new Pings(pingIntervalMs, pingTimeoutMs, now);
+    this.#outbox = new Outbox(this.#inFlight, () => this.#pings.nextId());
     this.#streams = new StreamTable(options.role);
     this.#frames = new FrameBudget(now);
     this.#writer = new FrameWriter(transport, this.#outbox, (error) => {
@@ -157,7 +154,7 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
 
   wantsRefill(stream: Stream): void {
     const now = performance.now();
-    if (now - this.#pingedAt >= MEASURE_MS || this.#roundTrips.least === undefined) this.#measure(now);
+    if (this.#pings.oldestAt === undefined && this.#wantsMeasure(now)) this.#ping(now);
     stream.creditDue += stream.window.refill(now, this.#roundTrips.least);
     if (stream.creditDue > 0) this.wantsToTell(stream);
   }
@@ -211,8 +208,10 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
   tick(now: number): void {
     if (this.#inFlight.giveUpStalled(now)) this.#writer.wake();
     if (this.#stuckSince !== undefined) return this.#unstick(now, this.#stuckSince);
-    if (this.#isDead(now)) return this.#finish({ kind: "timeout", detail: "a ping was not answered" });
-    if (this.#pingIntervalMs > 0 && now - this.#pingedAt >= this.#pingIntervalMs) this.#ping(now);
+    if (this.#pings.showDeath(now, this.#lastHeardAt, this.#inFlight.oldestAt)) {
+      return this.#finish({ kind: "timeout", detail: "a ping was not answered" });
+    }
+    if (this.#pings.isDue(now)) this.#ping(now);
   }
 
   async #read(transport: ByteStream): Promise<void> {
@@ -294,20 +293,6 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     return undefined;
   }
 
-  /**
-   * Whether the peer is taken for gone: it was asked, and nothing at all was heard for the whole timeout. A ping may take
-   * longer while much is under way on a slow line; then other frames are heard.
-   */
-  #isDead(now: number): boolean {
-    const asked = Math.min(this.#pings.oldestAt ?? Infinity, this.#inFlight.oldestAt ?? Infinity);
-    const timeout = this.#pingTimeoutMs;
-    const grace = Math.max(
-      timeout / 4,
-      this.#pingIntervalMs < timeout ? timeout - this.#pingIntervalMs : timeout,
-    );
-    return now - asked >= grace && now - this.#lastHeardAt >= timeout;
-  }
-
   /** Too much waits for its readers, and nothing is read meanwhile: the one with most of it has to go. */
   #unstick(now: number, since: number): void {
     if (now - since >= STUCK_MS) this.#streams.fullest()?.reset();
@@ -321,20 +306,14 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     resume();
   }
 
-  #measure(now: number): void {
-    if (this.#pings.oldestAt === undefined) this.#ping(now);
+  /** Whether the round trip should be measured, because windows follow it. */
+  #wantsMeasure(now: number): boolean {
+    return this.#roundTrips.least === undefined || now - this.#pings.lastAt >= MEASURE_MS;
   }
 
   #ping(now: number, resolve?: (roundTripMs: number) => void, reject?: (error: Error) => void): void {
-    const id = this.#nextPingId();
-    this.#pingedAt = now;
-    this.#pings.add(id, { askedAt: now, resolve, reject });
-    this.#outbox.ping(id);
+    this.#outbox.ping(this.#pings.ask({ askedAt: now, resolve, reject }));
     this.#writer.wake();
-  }
-
-  #nextPingId(): number {
-    return this.#pingId = this.#pingId + 1 >>> 0;
   }
 
   #finish(end: SessionEnd, code?: GoAwayCode): void {

@@ -50,9 +50,9 @@ export class Stream implements YamuxStream {
   flagsDue = 0;
   /** Bytes that the peer has still to be told that it may send. */
   creditDue = 0;
-  /** When it last sent, in rounds of the session, and how much in that round: who sends little goes first. */
-  round = 0;
-  sentInRound = 0;
+  /** Which answer to a mark the session had when it last sent, and how much it has sent since: who sends little goes first. */
+  sentAfter = 0;
+  recentlySent = 0;
 
   #sendCredit = INITIAL_WINDOW_BYTES;
   #writer: Writer | undefined;
@@ -163,6 +163,7 @@ export class Stream implements YamuxStream {
   /** The peer's FIN. */
   receiveFin(): void {
     this.#finReceived = this.#peerIsDone = true;
+    this.creditDue = 0;
     this.wake();
     this.#reader?.resolve(null);
     this.#reader = undefined;
@@ -236,6 +237,7 @@ export class Stream implements YamuxStream {
   }
 
   reset(): void {
+    if (this.#closed) return;
     this.#interrupt();
     this.#giveUp();
   }
@@ -262,7 +264,6 @@ export class Stream implements YamuxStream {
 
   /** Ends what its owner has pending, and forgets what nobody will read. */
   #interrupt(): void {
-    if (this.#closed) return;
     this.#closed = true;
     const { Interrupted } = Deno.errors;
     this.#reader?.reject(new Interrupted("operation canceled"));

@@ -75,7 +75,7 @@ export class StreamTable {
   delete(stream: Stream): void {
     if (!this.#streams.delete(stream.id)) return;
     if (stream.id % 2 === this.#peersParity) this.#ofPeer--;
-    if (!stream.accepted) this.accept(stream);
+    if (!stream.accepted) this.#unaccepted--;
     const credit = stream.window.close();
     if (stream.takesData) this.#addStray(credit);
   }
@@ -103,6 +103,7 @@ export class StreamTable {
   /** Every stream dies. What waits in them may still be read. */
   dieAll(): void {
     for (const stream of [...this.#streams.values()]) stream.die();
+    this.#streams.clear();
   }
 
   #addStray(bytes: number): void {

@@ -13,9 +13,7 @@ let timer: ReturnType<typeof setInterval> | undefined;
 /** Calls `tick` every quarter of a second, until {@link stopTicking}. */
 export function startTicking(one: Ticking): void {
   ticking.add(one);
-  if (timer !== undefined) return;
-  timer = setInterval(tickAll, TICK_MS);
-  Deno.unrefTimer(timer);
+  timer ??= setInterval(tickAll, TICK_MS);
 }
 
 /** The last one to leave stops the timer. */

@@ -24,11 +24,18 @@ export interface YamuxOptions {
   readonly onStream?: (stream: YamuxStream) => void;
   /** The most streams of the peer that are open at one time. @default 1000 */
   readonly maxStreams?: number;
-  /** Received bytes that wait for their readers, over all streams: bounds what their windows may grow to. @default 32 MiB */
+  /**
+   * Received bytes that wait for their readers, over all streams: bounds what their windows may grow to. With so many,
+   * nothing more is read from the transport; when none of them is read for 5 seconds, the stream with most is reset.
+   * @default 32 MiB
+   */
   readonly maxBufferedBytes?: number;
   /** How often the peer is pinged, in milliseconds; 0: never. @default 15_000 */
   readonly pingIntervalMs?: number;
-  /** How long a ping may be unanswered before the session ends with `timeout`, in milliseconds. @default 20_000 */
+  /**
+   * The session ends with `timeout` when nothing at all was heard for this long, although a ping was sent, in
+   * milliseconds. At least a quarter of it is left for the ping's answer. @default 20_000
+   */
   readonly pingTimeoutMs?: number;
 }
 

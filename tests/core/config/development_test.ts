@@ -5,7 +5,7 @@ import { formatProblem } from "../../../core/config/problem.ts";
 import { granted } from "../../support/permissions.ts";
 
 const inline: PluginDeclaration = { module: "file:///p.ts", isolation: "inline", permissions: {} };
-const OPTIONS = { env: () => undefined, declarations: { static: inline, welcome: inline } };
+const OPTIONS = { env: () => undefined, declarations: { static: inline, "ws-agent": inline } };
 const ignore = !granted("env");
 
 Deno.test("The development gateway listens on loopback only", { ignore }, () => {
@@ -18,10 +18,15 @@ Deno.test("The development gateway listens on loopback only", { ignore }, () => 
   ]);
   assert.equal(config.admin.address, "127.0.0.1:9090");
   assert.deepEqual(config.tls.certificates, [{ cert: ".postern/cert.pem", key: ".postern/key.pem" }]);
-  assert.deepEqual(config.plugins.map(({ name, section }) => [name, section]), [["static", {}], [
-    "welcome",
-    {},
-  ]]);
+  assert.deepEqual(config.plugins.map(({ name, section }) => [name, section]), [
+    ["static", {}],
+    ["ws-agent", {
+      domain: "localhost",
+      endpoint: "tunnel.localhost",
+      tokens: ".postern/tokens.yaml",
+      portsAddress: "127.0.0.1",
+    }],
+  ]);
 });
 
 Deno.test("--set and --plugins work on the development gateway", { ignore }, () => {

@@ -9,7 +9,7 @@ import { granted } from "../../support/permissions.ts";
 const ignore = !granted("env");
 
 const inline = (module: string): PluginDeclaration => ({ module, isolation: "inline", permissions: {} });
-const DECLARATIONS = { static: inline("file:///p/static.ts"), welcome: inline("file:///p/welcome.ts") };
+const DECLARATIONS = { static: inline("file:///p/static.ts"), greeter: inline("file:///p/greeter.ts") };
 const ENV: Readonly<Record<string, string>> = {
   PORT: "8443",
   YES: "true",
@@ -80,7 +80,7 @@ tls: { certificates: [{ cert: cert.pem, key: /etc/key.pem }, { cert: ../c, key: 
 admin: { address: "0.0.0.0:9090", token: "\${TOKEN}" }
 log: { level: warn, format: pretty }
 plugins:
-  welcome:
+  greeter:
   mine: { to: "10.0.0.5:5432", list: [1, null] }
   static: { routes: [] }
 declarations:
@@ -112,7 +112,7 @@ declarations:
   assert.equal(config.admin.token, "s3cret-token");
   assert.deepEqual(config.log, { level: "warn", format: "pretty" });
   assert.deepEqual(config.plugins.map(({ name, section }) => [name, section]), [
-    ["welcome", {}],
+    ["greeter", {}],
     ["mine", { to: "10.0.0.5:5432", list: [1, null] }],
     ["static", { routes: [] }],
   ]);
@@ -335,9 +335,9 @@ plugins: { statik: {}, static: {} }
     },
     {
       name: "--plugins with names that nobody declared",
-      given: { plugins: ["static", "wellcome", "static"] },
+      given: { plugins: ["static", "greter", "static"] },
       lines: [
-        '--plugins: Plugin "wellcome" is declared neither in deno.json nor in "declarations"; did you mean "welcome"?',
+        '--plugins: Plugin "greter" is declared neither in deno.json nor in "declarations"; did you mean "greeter"?',
         '--plugins: Plugin "static" is named twice',
       ],
     },
@@ -466,7 +466,7 @@ test("--set works without any file text, and resets a key to its default", () =>
   const set = [
     "listeners[0].address=127.0.0.1:0",
     "limits.idleTimeout=5m",
-    "plugins.welcome={}",
+    "plugins.greeter={}",
     "log.level=",
   ];
   const result = parse({ text: "log: { level: debug }", set });
@@ -474,15 +474,15 @@ test("--set works without any file text, and resets a key to its default", () =>
   assert.equal(result.config.listeners[0]?.port, 0);
   assert.equal(result.config.limits.idleTimeoutMs, 300_000);
   assert.equal(result.config.log.level, "info");
-  assert.deepEqual(result.config.plugins.map(({ name }) => name), ["welcome"]);
+  assert.deepEqual(result.config.plugins.map(({ name }) => name), ["greeter"]);
 });
 
 test("--plugins chooses and orders; sections of others are left alone", () => {
   const text = "plugins: { static: { a: 1 }, nobody: { b: 2 } }";
-  const result = parse({ text, plugins: ["welcome", "static"] });
+  const result = parse({ text, plugins: ["greeter", "static"] });
   assert.ok(result.ok);
   assert.deepEqual(result.config.plugins.map(({ name, section }) => [name, section]), [
-    ["welcome", {}],
+    ["greeter", {}],
     ["static", { a: 1 }],
   ]);
 });
@@ -533,8 +533,8 @@ test("pluginProblem() gives what a plugin found its place", () => {
     `${AT}:4:9: plugins.static.routes[0].too: Unknown key`,
   );
   assert.equal(
-    formatProblem(result.pluginProblem("welcome", { path: ["x"], message: "a\n  b" })),
-    `${AT}:1:1: plugins.welcome.x: a b`,
+    formatProblem(result.pluginProblem("greeter", { path: ["x"], message: "a\n  b" })),
+    `${AT}:1:1: plugins.greeter.x: a b`,
   );
 });
 

@@ -56,3 +56,14 @@ Deno.test("redact() hides secrets at any depth and keeps the rest", () => {
   });
   assert.equal(value.admin.token, "s3cret", "the original is left alone");
 });
+
+Deno.test("redact() shows where tokens are kept, and nothing that may be one", () => {
+  const shown = ["tokens.yaml", ".postern/tokens.yaml", "/etc/postern/agents.yml", "a.json"];
+  for (const tokens of shown) assert.deepEqual(redact({ tokens }), { tokens });
+  for (
+    const tokens of ["s3cret", "pst_abc", "a.b.c", "user:s3cret@host.json", "two words.yaml", ["tokens.yaml"]]
+  ) {
+    assert.deepEqual(redact({ tokens }), { tokens: "***" }, String(tokens));
+  }
+  assert.deepEqual(redact({ token: "s3cret.yaml" }), { token: "***" });
+});

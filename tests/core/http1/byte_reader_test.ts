@@ -71,6 +71,18 @@ Deno.test("ByteReader waits with a small buffer, reads bulk with large ones, and
   reader.release();
 });
 
+Deno.test("ByteReader asks for nothing more behind FIN", async () => {
+  let reads = 0;
+  const reader = new ByteReader({
+    ...streamOf([]),
+    read: () => Promise.resolve(reads++ === 0 ? null : 1),
+  });
+  assert.equal(await reader.fill(), false);
+  assert.equal(await reader.fill(), false);
+  assert.equal(reads, 1);
+  reader.release();
+});
+
 Deno.test("ByteReader gives its buffer back once, and takes another when it reads on", async () => {
   const [near, far] = pipe();
   const reader = new ByteReader(near, pattern(10));

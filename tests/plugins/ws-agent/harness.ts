@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ByteStream, closeQuietly } from "../../../core/byte_stream.ts";
+import { type ByteStream, closeQuietly, writeAll } from "../../../core/byte_stream.ts";
 import { checkValue } from "../../../core/config/issues.ts";
 import { relay } from "../../../core/data_plane/relay.ts";
 import { GatewayError } from "../../../core/errors.ts";
@@ -15,7 +15,7 @@ import { LocalRegistry } from "../../../core/registry/local.ts";
 import type { NodeId } from "../../../core/registry/registry.ts";
 import { createAuthenticator } from "../../../plugins/ws-agent/auth/mod.ts";
 import { createToken, digestOf } from "../../../plugins/ws-agent/auth/token.ts";
-import { SYSTEM_CLOCK } from "../../../plugins/ws-agent/clock.ts";
+import { type Clock, SYSTEM_CLOCK } from "../../../plugins/ws-agent/clock.ts";
 import { type WsAgentConfig, wsAgentConfig } from "../../../plugins/ws-agent/config.ts";
 import { serveHttp } from "../../../plugins/ws-agent/http/mod.ts";
 import { WsAgentPlugin } from "../../../plugins/ws-agent/plugin.ts";
@@ -40,6 +40,13 @@ export interface TestGatewayOptions {
   readonly tokens?: string;
   /** How many data planes. @default 1 */
   readonly nodes?: number;
+  /** @default the system's */
+  readonly clock?: Clock;
+}
+
+/** Waits are so many times shorter than they should be. Heartbeats and the grace are not: those are configured. */
+export function hasteOf(speed: number): Clock {
+  return { ...SYSTEM_CLOCK, after: (ms, task) => SYSTEM_CLOCK.after(ms / speed, task) };
 }
 
 /** Times are short, so that nothing has to be waited for long; heartbeats are far apart, so that they disturb nobody. */
@@ -78,6 +85,7 @@ export class TestGateway implements AsyncDisposable {
   readonly openPorts = new Set<OpenPort>();
   /** Ports that some other program has. */
   readonly portsInUse = new Set<number>();
+  readonly #clock: Clock;
   #section: Record<string, unknown>;
   #tokens: string;
   readonly #listeners: Deno.TcpListener[] = [];
@@ -85,7 +93,10 @@ export class TestGateway implements AsyncDisposable {
   readonly #sockets = new Set<ByteStream>();
   readonly #agents = new Set<TestAgent>();
 
-  constructor({ section = {}, tokens = BOTH, nodes = 1 }: TestGatewayOptions = {}) {
+  constructor(
+    { section = {}, tokens = BOTH, nodes = 1, clock = SYSTEM_CLOCK }: TestGatewayOptions = {},
+  ) {
+    this.#clock = clock;
     this.#section = section;
     this.#tokens = tokens;
     for (let node = 0; node < nodes; node++) this.#start(node);
@@ -97,18 +108,30 @@ export class TestGateway implements AsyncDisposable {
 
   /** Connects an agent that is let in: `alice`, unless it is told otherwise. */
   async agent(options: TestAgentOptions & { readonly node?: number } = {}): Promise<TestAgent> {
-    return this.#kept(await TestAgent.start(await this.dial(options.node), { token: TOKENS.alice, ...options }));
+    return this.#kept(
+      await TestAgent.start(await this.dial(options.node), { token: TOKENS.alice, ...options }),
+    );
   }
 
   /** Connects an agent that has said nothing yet. */
   async stranger(options: TestAgentOptions & { readonly node?: number } = {}): Promise<TestAgent> {
-    return this.#kept(await TestAgent.connect(await this.dial(options.node), { token: TOKENS.alice, ...options }));
+    return this.#kept(
+      await TestAgent.connect(await this.dial(options.node), { token: TOKENS.alice, ...options }),
+    );
+  }
+
+  /** As {@link stranger}, without a socket: for many of them. */
+  async strangerInMemory(options: TestAgentOptions = {}): Promise<TestAgent> {
+    const [near, far] = pipe();
+    this.#run(this.plugin.handle(far, tlsConnection(ENDPOINT), { signal: NEVER }));
+    return this.#kept(await TestAgent.connect(near, { token: TOKENS.alice, ...options }));
   }
 
   /** A connection to the endpoint, of which nothing was sent. */
   async dial(node = 0): Promise<Deno.TcpConn> {
     const listener = this.#listeners[node] ?? assert.fail(`There is no node ${node}`);
     const socket = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    socket.setNoDelay();
     this.#sockets.add(socket);
     return socket;
   }
@@ -196,8 +219,8 @@ export class TestGateway implements AsyncDisposable {
       name: "ws-agent",
       log,
       plane,
-      clock: SYSTEM_CLOCK,
-      authenticator: createAuthenticator(config, this.#files(), { log }),
+      clock: this.#clock,
+      authenticator: createAuthenticator(config, this.#files(), { log, clock: this.#clock }),
       openYamux,
       serveHttp,
       newId: () => crypto.randomUUID(),
@@ -210,6 +233,7 @@ export class TestGateway implements AsyncDisposable {
 
   async #accept(listener: Deno.TcpListener, plugin: WsAgentPlugin): Promise<void> {
     for await (const socket of listener) {
+      socket.setNoDelay();
       this.#sockets.add(socket);
       const source = { address: "192.0.2.7", port: socket.remoteAddr.port };
       this.#run(plugin.handle(socket, tlsConnection(ENDPOINT, { source }), { signal: NEVER }));
@@ -229,10 +253,12 @@ export class TestGateway implements AsyncDisposable {
     const upstream = await this.connect(connection({ source, destination, handedOver }), indexOf(to));
     const [ours, theirs] = pipe();
     const counts = { sent: { bytes: 0 }, received: { bytes: 0 } };
-    this.#run(relay({ client: theirs, upstream, ...counts }).then(() => {
-      closeQuietly(theirs);
-      closeQuietly(upstream);
-    }));
+    this.#run(
+      relay({ client: theirs, upstream, ...counts }).then(() => {
+        closeQuietly(theirs);
+        closeQuietly(upstream);
+      }),
+    );
     return ours;
   }
 
@@ -262,4 +288,42 @@ function indexOf(node: NodeId): number {
 /** A connection to a port of a tunnel, before a byte was read of it. */
 export function portConnection(port: number): ConnectionInfo {
   return connection({ listener: "ws-agent", destination: { address: "127.0.0.1", port } });
+}
+
+/** Everything that a stream brings, as text. */
+export async function readText(stream: ByteStream): Promise<string> {
+  return await readTextUntil(stream, () => false);
+}
+
+/** What a stream brings until there is enough of it, or it ends. */
+export async function readTextUntil(stream: ByteStream, enough: (text: string) => boolean): Promise<string> {
+  const buffer = new Uint8Array(16 * 1024);
+  const decoder = new TextDecoder();
+  let text = "";
+  while (!enough(text)) {
+    const length = await stream.read(buffer);
+    if (length === null) break;
+    text += decoder.decode(buffer.subarray(0, length), { stream: true });
+  }
+  return text;
+}
+
+export function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** Sends a request, and resolves to its answer, which has a Content-Length. */
+export async function get(client: ByteStream, host: string, path = "/"): Promise<string> {
+  await writeAll(client, encode(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`));
+  const head = (text: string) => /^([^]*?\r\n\r\n)/.exec(text)?.[1];
+  return await readTextUntil(client, (text) => {
+    const length = /content-length: (\d+)/i.exec(text)?.[1];
+    return head(text) !== undefined && text.length >= (head(text)?.length ?? 0) + Number(length ?? 0);
+  });
+}
+
+/** Sends `text` to somebody who sends back as much. */
+export async function roundTrip(client: ByteStream, text: string): Promise<string> {
+  await writeAll(client, encode(text));
+  return await readTextUntil(client, (seen) => seen.length >= text.length);
 }

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { type ByteStream, closeQuietly, writeAll } from "../../../../core/byte_stream.ts";
 import type { ConnectionInfo } from "../../../../core/plugin/contract.ts";
 import {
@@ -15,6 +16,8 @@ export const HOSTNAME = "demo.localhost";
 export interface ProxyOptions {
   /** The port of the service, or how a stream to it is opened. */
   readonly to: number | HttpBackend["open"];
+  /** @default HOSTNAME */
+  readonly hostname?: string;
   readonly timeouts?: Partial<HttpTimeouts>;
   readonly info?: Partial<ConnectionInfo>;
   readonly secure?: boolean;
@@ -68,9 +71,9 @@ export class TestProxy implements AsyncDisposable {
   }
 
   #backend(): HttpBackend {
-    const { to } = this.#options;
+    const { to, hostname = HOSTNAME } = this.#options;
     return {
-      hostname: HOSTNAME,
+      hostname,
       open: (signal) => {
         this.opened++;
         return typeof to === "number" ? dial(to) : to(signal);
@@ -145,7 +148,6 @@ export class RawService implements AsyncDisposable {
 }
 
 const encoder = new TextEncoder();
-const latin1 = new TextDecoder("latin1");
 
 /** One end of a connection, spoken in text. Each byte is one character. */
 export class RawPeer implements Disposable {
@@ -205,7 +207,7 @@ export class RawPeer implements Disposable {
       throw error;
     });
     if (length === null) this.#ended = true;
-    else this.#text += latin1.decode(buffer.subarray(0, length));
+    else this.#text += Buffer.from(buffer.buffer, 0, length).toString("latin1");
     return length !== null;
   }
 

@@ -71,25 +71,29 @@ for (const carried of [1, 7, Infinity]) {
 }
 
 const FAULTS: readonly [what: string, answer: Answer, message: RegExp][] = [
-  ["no HTTP", () => "SSH-2.0-x\r\n\r\n\r\n", /status line/],
-  ["a status of two digits", () => "HTTP/1.1 20 OK\r\n\r\n", /status line/],
-  ["HTTP/2", () => "HTTP/2 101\r\n\r\n", /status line/],
-  ["another Upgrade", (accept) => good(accept).replace("WebSocket", "h2c"), /Upgrade/],
-  ["no Upgrade", (accept) => good(accept).replace("Upgrade: W", "X: w"), /Upgrade/],
-  ["Connection: close", (accept) => good(accept).replace("keep-alive, upgrade", "close"), /Connection/],
+  ["no HTTP", () => "SSH-2.0-x\r\n\r\n\r\n", /malformed/],
+  ["a status of two digits", () => "HTTP/1.1 20 OK\r\n\r\n", /status-line/],
+  ["HTTP/2", () => "HTTP/2 101\r\n\r\n", /version/],
+  ["another Upgrade", (accept) => good(accept).replace("WebSocket", "h2c"), /upgrade-missing/],
+  ["a second Upgrade", (accept) => good(accept).replace("WebSocket", "WebSocket, foo/1"), /Upgrade/],
+  ["no Upgrade", (accept) => good(accept).replace("Upgrade: W", "X: w"), /upgrade-missing/],
+  ["Connection: close", (accept) => good(accept).replace("keep-alive, upgrade", "close"), /upgrade-missing/],
   ["a wrong accept", (accept) => good(accept.toLowerCase()), /Accept/],
   ["the accept twice", (accept) => good(`${accept}\r\nSec-WebSocket-Accept: ${accept}`), /Accept/],
   ["no accept", (accept) => good(accept).replace("accept", "x"), /Accept/],
   ["compression", (accept) => good(`${accept}\r\nSec-WebSocket-Extensions: permessage-deflate`), /extension/],
   ["another subprotocol", (accept) => good(accept).replace("v1", "v2"), /postern\.v1/],
   ["no subprotocol", (accept) => good(accept).replace("-Protocol", "-x"), /postern\.v1/],
-  ["a folded line", (accept) => good(`${accept}\r\n x`), /header line/],
-  ["a bare LF", (accept) => good(`${accept}\nX: y`), /header line/],
-  ["a space before the colon", (accept) => good(`${accept}\r\nX : y`), /header line/],
-  ["a line without a colon", (accept) => good(`${accept}\r\nX`), /header line/],
-  ["a NUL", (accept) => good(`${accept}\r\nX: \0`), /header line/],
+  ["a folded line", (accept) => good(`${accept}\r\n x`), /line-folding/],
+  ["a bare LF", (accept) => good(`${accept}\nX: y`), /bare-lf/],
+  ["a space before the colon", (accept) => good(`${accept}\r\nX : y`), /space-before-colon/],
+  [
+    "a line without a colon",
+    (accept) => good(accept).replace("Connection:", "Connection"),
+    /space-before-colon/,
+  ],
+  ["a NUL", (accept) => good(`${accept}\r\nX: \0`), /field-value/],
   ["a head over 8 KiB", (accept) => good(`${accept}\r\nX: ${"y".repeat(8192)}`), /8192 bytes/],
-  ["a hang-up", () => "HTTP/1.1 101 Switching Protocols\r\n", /hung up/],
 ];
 
 for (const [what, answer, message] of FAULTS) {
@@ -99,6 +103,19 @@ for (const [what, answer, message] of FAULTS) {
     assert.match(error.message, message);
   });
 }
+
+Deno.test("connectWebSocket() refuses a gateway that hangs up inside its answer", async () => {
+  const [near, far] = pipe();
+  const connecting = assert.rejects(connectWebSocket(near, OPTIONS), {
+    name: "HandshakeFault",
+    message: /hung up/,
+  });
+  await readRequest(far);
+  await writeAll(far, new TextEncoder().encode("HTTP/1.1 101 Switching Protocols\r\n"));
+  await far.closeWrite();
+  await connecting;
+  assert.ok(near.closed);
+});
 
 Deno.test("connectWebSocket() without a subprotocol takes none", async () => {
   const options = { protocol: undefined } as unknown as ConnectOptions;

@@ -1,0 +1,193 @@
+import { dirname, resolve } from "node:path";
+import type { EnvLookup } from "../../../core/config/env.ts";
+import { checkValue, type ConfigIssue } from "../../../core/config/issues.ts";
+import type { ConfigPath } from "../../../core/config/path.ts";
+import { type ConfigProblem, problemAt, sortProblems } from "../../../core/config/problem.ts";
+import { type SchemaKey, schemaKeys } from "../../../core/config/schema_walk.ts";
+import { type ConfigNode, locate, type MapNode, plainValue } from "../../../core/config/tree.ts";
+import { readYaml } from "../../../core/config/yaml.ts";
+import { canonicalName, duration, GatewayError, messageOf, z } from "../../../core/plugin/mod.ts";
+import { isServiceName } from "../names.ts";
+import { parseGateway } from "./gateway_address.ts";
+import { type AgentService, type AgentSettings, type Credentials, MAX_CONNECTIONS } from "./settings.ts";
+import { parseTarget, type Target } from "./target.ts";
+
+/** What `agent.yaml` says. */
+export interface AgentFile {
+  /** All but what the file does not hold: the CA's text, and who this is when it has no name. */
+  readonly settings: Omit<AgentSettings, "name" | "tls"> & { readonly name?: string };
+  readonly tls: { readonly insecure: boolean; /** Absolute. */ readonly caFile?: string };
+}
+
+export type AgentFileResult =
+  | { readonly ok: true; readonly value: AgentFile }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/** Every key that an agent's config can have, for the reference in docs. */
+export function agentKeys(): SchemaKey[] {
+  return schemaKeys(schema);
+}
+
+/**
+ * Checks an agent's config. Never throws: everything wrong comes back together, with its place.
+ *
+ * @param source.file As the user named it; `tls.ca` is relative to its folder.
+ */
+export function parseAgentFile(
+  source: { readonly text: string; readonly file: string },
+  env: EnvLookup,
+): AgentFileResult {
+  const read = readYaml({
+    text: source.text,
+    env,
+    locationOf(offset, lines) {
+      const { line, col } = lines.linePos(offset);
+      return { file: source.file, line: Math.max(1, line), column: Math.max(1, col) };
+    },
+  });
+  if (!read.readable) return { ok: false, problems: read.problems };
+  const root = rootOf(read.root, source.file);
+  if (root.kind !== "map") {
+    return { ok: false, problems: [problemAt(root.at, [], 'Expected keys such as "gateway:" at the top')] };
+  }
+  const checked = checkValue(schema, plainValue(root));
+  const issues = checked.ok
+    ? []
+    : checked.issues.filter(({ path }) => !read.spoiled.some((one) => isWithin(path, one)));
+  const problems = [...read.problems, ...issues.map((issue) => toProblem(root, issue))];
+  if (!checked.ok || problems.length > 0) return { ok: false, problems: sortProblems(problems) };
+  return { ok: true, value: toAgentFile(checked.value, dirname(source.file)) };
+}
+
+function rootOf(root: ConfigNode | undefined, file: string): ConfigNode {
+  const isEmpty = root === undefined || (root.kind === "scalar" && root.value === null);
+  return isEmpty ? { kind: "map", at: { file, line: 1, column: 1 }, entries: new Map() } : root;
+}
+
+function isWithin(path: ConfigPath, outer: ConfigPath): boolean {
+  return outer.every((segment, i) => String(segment) === String(path[i]));
+}
+
+function toProblem(root: MapNode, { path, message, unknownKey }: ConfigIssue): ConfigProblem {
+  return problemAt(locate(root, path, unknownKey ? "key" : "value"), path, message);
+}
+
+/** Text that `parse` takes; what it throws is the message. */
+function parsed<In, Out>(from: z.ZodType<In, unknown>, parse: (value: In) => Out): z.ZodType<Out, unknown> {
+  return from.transform((value, context) => {
+    try {
+      return parse(value);
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      context.addIssue({ code: "custom", message: messageOf(error) });
+      return z.NEVER;
+    }
+  });
+}
+
+const PORT = z.int().min(0).max(65_535);
+
+const serviceSchema = z.strictObject({
+  name: z.string().refine(isServiceName, {
+    error: "A service's name has 1 to 63 letters, digits, dots, hyphens and underscores",
+  }),
+  protocol: z.enum(["http", "tcp", "tls", "udp"]),
+  target: parsed(
+    z.union([z.string(), z.int()]),
+    (value) => ({ value, target: parseTarget(value, { urls: true }) }),
+  ),
+  hostname: parsed(z.string(), toHostname).exactOptional(),
+  remotePort: PORT.exactOptional(),
+  private: z.boolean().exactOptional(),
+  proxyProtocol: z.enum(["off", "v1", "v2"]).prefault("off"),
+}).superRefine(({ protocol, target, hostname, remotePort }, context) => {
+  const wrong = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
+  const isNamed = protocol === "http" || protocol === "tls";
+  if (hostname !== undefined && !isNamed) {
+    wrong("hostname", `Only http and tls have host names, and this is ${protocol}`);
+  }
+  if (remotePort !== undefined && isNamed) {
+    wrong("remotePort", `Only tcp and udp have ports of their own, and this is ${protocol}`);
+  }
+  if (protocol !== "http" && String(target.value).includes("://")) {
+    wrong("target", "Only http services have URLs as targets");
+  }
+});
+
+const schema = z.strictObject({
+  gateway: parsed(z.string(), parseGateway),
+  name: z.string().min(1).max(200).exactOptional(),
+  token: z.string().min(1).exactOptional(),
+  jwt: z.strictObject({
+    secret: z.string().min(1),
+    issuer: z.string().min(1).exactOptional(),
+    // A minute at least: what is over before the connection stands is of no use.
+    expiresIn: duration({ min: 60_000 }).prefault("1h"),
+  }).exactOptional(),
+  tls: z.strictObject({
+    ca: z.string().min(1).exactOptional(),
+    insecure: z.boolean().prefault(false),
+  }).prefault({}),
+  connections: z.int().min(1).max(MAX_CONNECTIONS).prefault(2),
+  reconnect: z.strictObject({
+    min: duration({ min: 1 }).prefault("500ms"),
+    max: duration({ min: 1 }).prefault("60s"),
+  }).prefault({}).superRefine(({ min, max }, context) => {
+    if (min > max) context.addIssue({ code: "custom", path: ["max"], message: "Less than reconnect.min" });
+  }),
+  services: z.array(serviceSchema).min(1).superRefine(refuseDuplicates),
+}).superRefine(({ token, jwt }, context) => {
+  const wrong = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
+  if (token === undefined && jwt === undefined) wrong("token", "Required: a token, or jwt in its place");
+  if (token !== undefined && jwt !== undefined) wrong("jwt", "Either a token or jwt, not both");
+});
+
+function refuseDuplicates(services: readonly { readonly name: string }[], context: z.RefinementCtx): void {
+  for (const [i, { name }] of services.entries()) {
+    if (!services.slice(0, i).some((before) => before.name === name)) continue;
+    context.addIssue({
+      code: "custom",
+      path: [i, "name"],
+      message: `Another service is called "${name}", too`,
+    });
+  }
+}
+
+function toHostname(text: string): string {
+  const name = canonicalName(text);
+  if (name !== undefined && name.includes(".")) return name;
+  throw new GatewayError(
+    "config-invalid",
+    `${JSON.stringify(text)} is no full host name, as "app.example.com" is`,
+  );
+}
+
+type Checked = z.output<typeof schema>;
+
+function toAgentFile(
+  { gateway, name, token, jwt, tls, connections, reconnect, services }: Checked,
+  folder: string,
+): AgentFile {
+  return {
+    settings: {
+      gateway,
+      credentials: toCredentials(token, jwt),
+      connections,
+      reconnect: { minMs: reconnect.min, maxMs: reconnect.max },
+      services: services.map(toService),
+      ...(name !== undefined && { name }),
+    },
+    tls: { insecure: tls.insecure, ...(tls.ca !== undefined && { caFile: resolve(folder, tls.ca) }) },
+  };
+}
+
+function toCredentials(token: string | undefined, jwt: Checked["jwt"]): Credentials {
+  if (jwt === undefined) return { token: token ?? "" };
+  const { secret, issuer, expiresIn } = jwt;
+  return { jwt: { secret, expiresInMs: expiresIn, ...(issuer !== undefined && { issuer }) } };
+}
+
+function toService({ target, ...service }: Checked["services"][number]): AgentService {
+  const place: Target = target.target;
+  return { ...service, target: place };
+}
