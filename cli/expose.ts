@@ -118,7 +118,7 @@ function faultAtStart(
   { gateway }: AgentSettings,
 ): CommandError | undefined {
   if (state.url !== undefined) return undefined;
-  if (event.kind === "disconnected" && !event.wasConnected && state.state === "connecting") {
+  if (event.kind === "disconnected" && !event.wasConnected && !state.wasIn) {
     const isDevelopment = formatGateway(gateway) === DEVELOPMENT_GATEWAY &&
       /nothing listens/.test(event.reason);
     const hint = isDevelopment ? "; start one with deno task gateway, or give --gateway" : "";

@@ -29,7 +29,9 @@ export class TunnelState {
   readonly requests: RequestSeen[] = [];
   requestsTotal = 0;
   readonly notices: Notice[] = [];
-  #connected = new Set<number>();
+  /** Whether the gateway has let the agent in at all. */
+  wasIn = false;
+  readonly #connected = new Set<number>();
   #isPublic = false;
 
   constructor(service: AgentService, gateway: string) {
@@ -42,6 +44,7 @@ export class TunnelState {
   apply(event: AgentEvent, now: number): void {
     switch (event.kind) {
       case "connected":
+        this.wasIn = true;
         this.#connected.add(event.connection);
         if (this.#isPublic) this.#setState("online", "");
         break;

@@ -1,6 +1,6 @@
 import { DATA_PLANE_METRICS } from "../data_plane/metrics.ts";
 import type { GatewayStatus, HistogramSample, MetricsSnapshot } from "../data_plane/snapshot.ts";
-import type { DistributionSample, MetricSample } from "../plugin/contract.ts";
+import type { DistributionSample, MetricSample } from "../plugin/reports.ts";
 
 /** Everything that `/metrics` is made of. */
 export interface MetricSources {

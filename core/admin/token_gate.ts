@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { NumberSample } from "../plugin/contract.ts";
+import type { NumberSample } from "../plugin/reports.ts";
 
 /** What a request's `Authorization` is worth. */
 export type TokenVerdict = "ok" | "missing" | "wrong" | "blocked";

@@ -2,7 +2,7 @@ import type { LogFields } from "../log.ts";
 import { formatHostPort } from "../net/address.ts";
 import type { ConnectionInfo, Endpoint } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
-import type { Listener } from "./data_plane.ts";
+import type { Listener } from "./listeners.ts";
 import type { ByteCount } from "./relay.ts";
 import type { ConnectionRow } from "./snapshot.ts";
 
@@ -47,6 +47,13 @@ export class ConnectionRecord {
   /** The public client's address, as far as it is known. */
   get sourceAddress(): string {
     return (this.info?.source ?? this.peer).address;
+  }
+
+  /** Who decided on it, and on what grounds. @throws {TypeError} Nobody has. */
+  get decided(): { readonly plugin: PluginHandle; readonly info: ConnectionInfo } {
+    const { plugin, info } = this;
+    if (!plugin || !info) throw new TypeError("Nothing is decided about this connection yet");
+    return { plugin, info };
   }
 
   /** Milliseconds since it was accepted. */

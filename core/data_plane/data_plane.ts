@@ -1,28 +1,28 @@
-import type { LimitsConfig, ListenerConfig } from "../config/config.ts";
+import type { LimitsConfig } from "../config/config.ts";
 import { isDeepStrictEqual } from "node:util";
 import { type ByteStream, closeQuietly } from "../byte_stream.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { type AddressSet, canonicalAddress, formatHostPort, parseCidrs } from "../net/address.ts";
+import { canonicalAddress } from "../net/address.ts";
 import type { NodeId } from "../registry/registry.ts";
 import { CertificateStore } from "../tls/contexts.ts";
 import { createTerminator, type Terminator } from "../tls/terminate.ts";
-import type { ConnectionInfo, PluginListener } from "../plugin/contract.ts";
+import type { ConnectionInfo } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import { AdminGuard } from "./admin_guard.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionRecord } from "./connection_record.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
-import { LOOPBACK, Neighbours } from "./handover.ts";
+import { Neighbours } from "./handover.ts";
 import { HttpsRedirects } from "./https_redirects.ts";
 import { SharedLimits, type SourceLimits } from "./limits.ts";
 import { LogOnce } from "./log_once.ts";
 import { DataPlaneMetrics } from "./metrics.ts";
-import { openListener } from "./listen.ts";
+import { type Listener, Listeners } from "./listeners.ts";
 import { Router } from "./router.ts";
 import { CancelRoutes, type FindCancel } from "./postgres_cancel.ts";
-import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
+import type { PlaneIdentity, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
 import { TimedQueues } from "./timed_queues.ts";
 
@@ -30,23 +30,6 @@ import { TimedQueues } from "./timed_queues.ts";
 const GOODBYE_MS = 1000;
 /** How long a plugin may take before its client is watched, in milliseconds: nearly every decision comes sooner. */
 const PATIENCE_MS = 100;
-/** How long to wait after `accept` failed, as it does while every file descriptor is taken, in milliseconds. */
-const ACCEPT_RETRY_MS = 50;
-/** A listening socket, and what its connections need to know of it. */
-export interface Listener {
-  /** As written in the config, or what a listener is called that is not from there. */
-  readonly address: string;
-  /** `plugin`: opened by a plugin, for itself. `plane`: for what other data planes hand over. */
-  readonly kind: ListenerConfig["kind"] | "plugin" | "plane";
-  /** Whose it is, with `kind: plugin`. */
-  readonly plugin?: string;
-  /** Whose PROXY header is believed; a reload may change it. */
-  proxyFrom: AddressSet;
-}
-
-/** What the listener is called that other data planes connect to. */
-const HANDOVER_LISTENER = "handover";
-
 /** Accepts connections and walks each along the one path. Holds everything that they share. */
 export class DataPlane {
   readonly metrics = new DataPlaneMetrics();
@@ -74,15 +57,13 @@ export class DataPlane {
   readonly limits: SharedLimits;
   /** The other data planes; absent where this is the only one. */
   readonly neighbours: Neighbours | undefined;
+  readonly listeners: Listeners;
   readonly #connections = new Map<string, Connection>();
-  readonly #listeners: Listener[] = [];
-  readonly #sockets = new Map<Deno.TcpListener, Promise<void>>();
   readonly #retired: TimedQueues[] = [];
   #queues: TimedQueues;
   #settings: PlaneSettings;
   /** Connections that others handed over: they were counted where they came in. */
   #handedOver = 0;
-  #stopped = false;
   #lastId = 0;
   #empty: PromiseWithResolvers<void> | undefined;
 
@@ -99,6 +80,13 @@ export class DataPlane {
     this.log = log;
     const { node, handoverSecret } = identity;
     if (node !== undefined && handoverSecret) this.neighbours = new Neighbours(node, handoverSecret);
+    this.listeners = new Listeners({
+      accepted: (conn, listener) => this.#admit(conn, listener),
+      failed: (error, { address }) => {
+        if (!this.faults.may(`accept_failed ${address}`)) return;
+        this.log.warn("accept_failed", { listener: address, reason: messageOf(error) });
+      },
+    }, this.neighbours !== undefined);
     this.cancels = new CancelRoutes(findCancelElsewhere);
     this.#queues = new TimedQueues(settings.limits, 0);
     this.#settings = settings;
@@ -141,56 +129,7 @@ export class DataPlane {
     this.adminGuard = settings.adminAddress ? new AdminGuard(settings.adminAddress) : undefined;
     if (this.neighbours) this.neighbours.ports = settings.nodes ?? {};
     this.redirects.headersTimeoutMs = settings.limits.prefaceTimeoutMs;
-    for (const listener of this.#listeners) {
-      listener.proxyFrom = parseCidrs(settings.proxyFrom[listener.address] ?? []);
-    }
-  }
-
-  /**
-   * Starts to accept.
-   *
-   * @returns The port as bound, which the config may have left open with 0.
-   * @throws {GatewayError} `address-in-use`, `permission-denied` or `listen-failed`.
-   */
-  listen(config: PlaneListener): number {
-    const socket = openListener(config);
-    const listener: Listener = {
-      address: config.address,
-      kind: config.kind,
-      proxyFrom: parseCidrs(config.proxyFrom),
-    };
-    this.#listeners.push(listener);
-    this.#sockets.set(socket, this.#acceptAll(socket, listener));
-    return socket.addr.port;
-  }
-
-  /** Listens for what other data planes hand over. @returns The port on loopback. */
-  listenForPlanes(): number {
-    const address = HANDOVER_LISTENER;
-    const socket = openListener({ address, hostname: LOOPBACK, port: 0, reusePort: false });
-    this.#sockets.set(
-      socket,
-      this.#acceptAll(socket, { address, kind: "plane", proxyFrom: parseCidrs([]) }),
-    );
-    return socket.addr.port;
-  }
-
-  /** See `PlaneContext.listen`. */
-  listenFor(
-    plugin: string,
-    { hostname, port }: { readonly hostname: string; readonly port: number },
-  ): PluginListener {
-    if (this.#stopped) throw new GatewayError("listen-failed", "The gateway is stopping");
-    const address = formatHostPort({ host: hostname, port });
-    const socket = openListener({ address, hostname, port, reusePort: this.neighbours !== undefined });
-    const listener: Listener = { address: plugin, kind: "plugin", plugin, proxyFrom: parseCidrs([]) };
-    this.#sockets.set(socket, this.#acceptAll(socket, listener));
-    return {
-      port: socket.addr.port,
-      close: () => {
-        if (this.#sockets.delete(socket)) closeQuietly(socket);
-      },
-    };
+    this.listeners.trust(settings.proxyFrom);
   }
 
   /** See `PlaneContext.openOn`. */
@@ -243,15 +182,7 @@ export class DataPlane {
     );
   }
 
-  /** Stops to accept. Open connections go on. */
-  stopAccepting(): void {
-    this.#stopped = true;
-    const sockets = [...this.#sockets.keys()];
-    this.#sockets.clear();
-    sockets.forEach(closeQuietly);
-  }
-
-  /** Resolves when no connection is open any more; call {@link stopAccepting} first. */
+  /** Resolves when no connection is open any more; call `listeners.stop()` first. */
   whenEmpty(): Promise<void> {
     if (this.#connections.size === 0) return Promise.resolve();
     this.#empty ??= Promise.withResolvers();
@@ -260,10 +191,9 @@ export class DataPlane {
 
   /** Ends everything at once. Harmless when called twice. */
   async close(): Promise<void> {
-    const accepting = [...this.#sockets.values()];
-    this.stopAccepting();
+    const accepted = this.listeners.stop();
     this.router.release();
-    await Promise.all(accepting); // what was just being accepted is among the connections then
+    await accepted; // what was just being accepted is among the connections then
     for (const connection of this.#connections.values()) connection.end("drained");
     await this.whenEmpty();
     this.router.close();
@@ -278,21 +208,6 @@ export class DataPlane {
     if (this.#handedOver >= this.#queues.limits.maxConnections) return "max_connections";
     this.#handedOver++;
     return undefined;
-  }
-
-  async #acceptAll(socket: Deno.TcpListener, listener: Listener): Promise<void> {
-    for (;;) {
-      try {
-        this.#admit(await socket.accept(), listener);
-      } catch (error) {
-        if (!this.#sockets.has(socket)) return;
-        if (hasLeft(error)) continue;
-        if (this.faults.may(`accept_failed ${listener.address}`)) {
-          this.log.warn("accept_failed", { listener: listener.address, reason: messageOf(error) });
-        }
-        await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
-      }
-    }
   }
 
   /** Limits first, before a byte is read or anything is allocated for the stranger. */
@@ -345,9 +260,3 @@ export class DataPlane {
 const END_WORD = /^[a-z][a-z_]{0,39}$/;
 
 const NO_SOURCE_LIMITS: SourceLimits = { maxConnectionsPerSource: 0, maxAcceptRatePerSource: 0 };
-
-/** Whether `accept` failed because that client reset its connection first: a wait would let it hold up the others. */
-function hasLeft(error: unknown): boolean {
-  return error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.ConnectionAborted;
-}

@@ -1,27 +1,18 @@
 import type { ByteStream } from "../byte_stream.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import { canonicalAddress } from "../net/address.ts";
-import type {
-  ConnectionInfo,
-  Decision,
-  Endpoint,
-  Forward,
-  Handover,
-  Open,
-  Terminate,
-} from "../plugin/contract.ts";
+import type { ConnectionInfo, Decision, Endpoint, Terminate } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import type { Terminated } from "../tls/terminate.ts";
 import { type Arrival, readArrival } from "./arrival.ts";
-import { cancellable, deliverCancel } from "./cancel_path.ts";
+import { deliverCancel } from "./cancel_path.ts";
 import type { Connection } from "./connection.ts";
-import { dialAny, openByPlugin } from "./dial_targets.ts";
 import type { Preface } from "./preface/preface.ts";
 import { type Client, Refusal } from "./refusal.ts";
 import { PluginFault, type Routed } from "./router.ts";
 import { counting } from "./streams/counting.ts";
 import { replaying } from "./streams/replaying.ts";
-import { proxyHeader, speaksPostgres } from "./upstream.ts";
+import { forward, handOver, openUpstream } from "./reach_upstream.ts";
 
 const NOTHING = new Uint8Array();
 
@@ -172,63 +163,9 @@ async function carryOut(
   }
 }
 
-async function forward(
-  connection: Connection,
-  decision: Forward,
-  preface: Preface,
-  client: Client,
-): Promise<ByteStream> {
-  const { record } = connection;
-  const { info } = decided(connection);
-  if (decision.tls && client.layer === "tls") {
-    throw new Refusal(client, "not_supported", "TLS to the upstream, but the client's own is not terminated");
-  }
-  const upstream = await dialAny(connection, decision, client, {
-    header: proxyHeader(decision, info, preface.proxy),
-    sslRequested: decision.tls ? speaksPostgres(info) : client.sslRequested,
-    head: client.head,
-    tls: decision.tls,
-  });
-  connection.upstream = info.terminated && speaksPostgres(info)
-    ? cancellable(connection, upstream, decision)
-    : upstream;
-  record.sent.bytes += client.head.length;
-  return client.stream;
-}
-
-/** As {@link forward}, to a stream that the plugin opens. */
-async function openUpstream(connection: Connection, { target }: Open, client: Client): Promise<ByteStream> {
-  const { record } = connection;
-  const { info, plugin } = decided(connection);
-  if (!plugin.open) throw new Refusal(client, "not_supported", "the plugin opens no streams");
-  connection.upstream = await openByPlugin(connection, target, client, {
-    header: NOTHING,
-    sslRequested: client.sslRequested,
-    head: client.head,
-  }, (signal) => plugin.open?.(info, { signal }));
-  record.sent.bytes += client.head.length;
-  return client.stream;
-}
-
-/** As {@link forward}, to another data plane, which gets the connection as it came. */
-async function handOver(connection: Connection, { node }: Handover, client: Client): Promise<ByteStream> {
-  const { record, plane: { neighbours } } = connection;
-  const { info } = decided(connection);
-  if (info.handedOver || client.withinTls || !neighbours) {
-    throw new Refusal(client, "plugin_failed", "it cannot be handed over to another data plane");
-  }
-  connection.upstream = await openByPlugin(connection, node, client, {
-    header: NOTHING,
-    sslRequested: false,
-    head: client.head,
-  }, () => neighbours.open(node, { connection: record.id, sslRequested: client.sslRequested }, info));
-  record.sent.bytes += client.head.length;
-  return client.stream;
-}
-
 async function handle(connection: Connection, client: Client): Promise<void> {
   const { record } = connection;
-  const { plugin, info } = decided(connection);
+  const { plugin, info } = record.decided;
   if (!plugin.handle) throw new Refusal(client, "not_supported", "the plugin handles no streams");
   connection.beginHandling();
   connection.tellOpened();
@@ -248,7 +185,7 @@ async function terminate(
   client: Client,
 ): Promise<ByteStream | undefined> {
   const { record, plane } = connection;
-  const { plugin, info } = decided(connection);
+  const { plugin, info } = record.decided;
   if (!info.tls || info.terminated) throw new Refusal(client, "not_supported", "no TLS to terminate");
   const { serverName } = info.tls;
   if (serverName === undefined) throw new Refusal(client, "no_server_name", "no certificate without a name");
@@ -308,15 +245,11 @@ async function shakeHands(
     return terminated;
   } catch (error) {
     // The CA that the plugin named is of no use: nothing has been said to the client yet.
-    const fault = error instanceof GatewayError ? new PluginFault(decided(connection).plugin, error) : error;
+    const fault = error instanceof GatewayError
+      ? new PluginFault(connection.record.decided.plugin, error)
+      : error;
     throw pluginRefusal(connection, fault, client);
   } finally {
     queues.clients.delete(connection);
   }
-}
-
-/** Who decided on the connection, and on what grounds. */
-function decided({ record: { plugin, info } }: Connection): { plugin: PluginHandle; info: ConnectionInfo } {
-  if (!plugin || !info) throw new TypeError("Nothing is decided about this connection yet");
-  return { plugin, info };
 }

@@ -81,7 +81,7 @@ class Rehearsal implements AsyncDisposable {
     this.#plugin = plugin;
     this.#plane.usePlugins(router.plugins);
     this.#plane.onAccepted = (record) => this.#records.set(record.peer.port, record);
-    this.#port = this.#plane.listen({
+    this.#port = this.#plane.listeners.listen({
       address: SELF_TEST_LISTENER,
       hostname: LOCALHOST,
       port: 0,

@@ -1,4 +1,4 @@
-import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "../plugin/contract.ts";
+import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "../plugin/reports.ts";
 
 /** A counter or gauge with its labels, as plain data. `name` has no `postern_` prefix. */
 export interface CounterSample {

@@ -1,6 +1,6 @@
 /// <reference lib="deno.worker" />
 import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
-import type { PlaneContext } from "../plugin/contract.ts";
+import type { PlaneContext } from "../plugin/plane_context.ts";
 import { InlineHandle, RemoteHandle } from "../plugin/host.ts";
 import { loadPlugin, type PluginReport, RunningPlugin } from "../plugin/running.ts";
 import { RegistryReplica } from "../registry/replica.ts";
@@ -45,8 +45,8 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
     disconnectPlugin: (name) => remote.get(name)?.disconnect(),
     configure: (settings) => started().configure(settings),
     proveMutualTls: (plugin, names, rogue) => proveMutualTls(started(), plugin, names, rogue),
-    listen: (listener) => started().listen(listener),
-    listenForPlanes: () => started().listenForPlanes(),
+    listen: (listener) => started().listeners.listen(listener),
+    listenForPlanes: () => started().listeners.listenForPlanes(),
     registryEvents: (plugin, events) => registryOf(plugin).apply(events),
     holdDecisions: () => started().router.hold(),
     releaseDecisions: () => started().router.release(),
@@ -63,7 +63,7 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
     closeTunnel: (id) => [...inline.values()].some((running) => running.closeTunnel(id)),
     findCancel: (key) => started().cancels.keys.find(key),
     stopAccepting() {
-      started().stopAccepting();
+      void started().listeners.stop();
       for (const running of inline.values()) running.drain();
     },
     whenEmpty: () => started().whenEmpty(),
@@ -102,7 +102,7 @@ function planeFor(plugin: string): PlaneContext {
     node: identity?.node ?? "",
     nodes: identity?.nodes ?? 1,
     registry: registryOf(plugin),
-    listen: (address) => started().listenFor(plugin, address),
+    listen: (address) => started().listeners.listenFor(plugin, address),
     openOn: (node, purpose, connection) => started().openOn(plugin, node, purpose, connection),
   };
 }

@@ -1,7 +1,9 @@
 import type { z } from "zod";
 import type { ByteStream } from "../byte_stream.ts";
 import type { Log } from "../log.ts";
-import type { NodeId, Registry } from "../registry/registry.ts";
+import type { NodeId } from "../registry/registry.ts";
+import type { PlaneContext } from "./plane_context.ts";
+import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "./reports.ts";
 
 /** Unique among all connections of one gateway since it started; the same in every log line from accept to close. */
 export type ConnectionId = string;
@@ -178,57 +180,6 @@ export interface ClosedEvent {
   readonly detail?: string;
 }
 
-/** A plugin's own view of itself, for `status`, `/readyz` and `/api/v1/plugins`. */
-export interface PluginStatus {
-  readonly ready: boolean;
-  /** One line: why not ready, or what is going on. */
-  readonly reason?: string;
-  /** Plain data for people and scripts. */
-  readonly details?: Readonly<Record<string, unknown>>;
-}
-
-/** One line of `/api/v1/routes`. */
-export interface RouteInfo {
-  /** What it matches, as written in the config: `db.example.com`, `protocol ssh`. */
-  readonly match: string;
-  readonly action: string;
-  readonly targets?: readonly {
-    readonly target: string;
-    readonly healthy: boolean;
-    readonly connections: number;
-  }[];
-}
-
-/** One sample of a metric that only this plugin has. */
-export type MetricSample = NumberSample | DistributionSample;
-
-/** A counter or a gauge. */
-export interface NumberSample extends MetricIdentity {
-  readonly type: "counter" | "gauge";
-  readonly value: number;
-  /** How the samples of several data planes become one. @default "sum" */
-  readonly merge?: "sum" | "min" | "max";
-}
-
-/** A histogram. Those of several data planes are added up. */
-export interface DistributionSample extends MetricIdentity {
-  readonly type: "histogram";
-  /**
-   * How many values were at most `le`, those of the buckets before included; `le` rises. At most 64, and none for
-   * infinity: that is `count`.
-   */
-  readonly buckets: readonly { readonly le: number; readonly count: number }[];
-  readonly sum: number;
-  readonly count: number;
-}
-
-interface MetricIdentity {
-  /** Without the `postern_` prefix. */
-  readonly name: string;
-  readonly help: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
-
 /** What `explain` prints: one line a step, and what it comes to. */
 export interface Explanation {
   readonly steps: readonly string[];
@@ -310,64 +261,6 @@ export interface PluginContext {
   endConnection(connection: ConnectionId, result: string): void;
   /** Inline plugins only: what the data plane lends to them. */
   readonly plane?: PlaneContext;
-}
-
-/** A data plane, as an inline plugin uses it. */
-export interface PlaneContext {
-  /** This data plane. */
-  readonly node: NodeId;
-  /** Who holds which name, over all data planes. Its keys are this plugin's own. */
-  readonly registry: Registry;
-  /** How many data planes there are. */
-  readonly nodes: number;
-  /**
-   * Accepts connections for this plugin, and asks it alone about them, before a byte is read: `protocol` is `other`,
-   * and `destination.port` tells them apart. They count as any other connection.
-   *
-   * @throws {GatewayError} `address-in-use`, `permission-denied` or `listen-failed`.
-   */
-  listen(address: { readonly hostname: string; readonly port: number }): PluginListener;
-  /**
-   * Opens a stream to this plugin on another data plane, which is asked about it as about a connection, with
-   * `handedOver.purpose`. It carries bytes as they are.
-   *
-   * @param connection For whom: its source and destination go along.
-   * @throws {GatewayError} `dial-failed`: that data plane is not there.
-   */
-  openOn(node: NodeId, purpose: string, connection: ConnectionInfo): Promise<ByteStream>;
-}
-
-/** Owned by the plugin that opened it. Closing it twice is harmless; what was accepted goes on. */
-export interface PluginListener {
-  /** As bound. */
-  readonly port: number;
-  close(): void;
-}
-
-/** An agent that is connected, for `/api/v1/tunnels` and `status`. Every text in it comes from strangers. */
-export interface TunnelRow {
-  readonly id: string;
-  /** Whose it is: the name of its token, or the subject of its JWT. */
-  readonly owner: string;
-  readonly source: Endpoint;
-  /** Milliseconds since 1970. */
-  readonly since: number;
-  /** The last round trip, in milliseconds; absent before there was one. */
-  readonly roundTripMs?: number;
-  readonly streams: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  readonly services: readonly TunnelServiceRow[];
-}
-
-export interface TunnelServiceRow {
-  readonly id: string;
-  readonly name: string;
-  readonly protocol: string;
-  /** Where the public reaches it: `https://demo.example.com`, `tcp://example.com:30001`. */
-  readonly url: string;
-  /** As its agent tells it. */
-  readonly target?: string;
 }
 
 /** The default export of a plugin's module. Importing it needs no permission; `start` does the work. */

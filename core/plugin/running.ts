@@ -1,16 +1,7 @@
 import { LogOnce } from "../data_plane/log_once.ts";
 import { GatewayError, messageOf } from "../errors.ts";
-import type {
-  ClosedEvent,
-  MetricSample,
-  Plugin,
-  PluginContext,
-  PluginDefinition,
-  PluginFiles,
-  PluginStatus,
-  RouteInfo,
-  TunnelRow,
-} from "./contract.ts";
+import type { ClosedEvent, Plugin, PluginContext, PluginDefinition, PluginFiles } from "./contract.ts";
+import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "./reports.ts";
 
 /** What a plugin tells of itself, all at once. */
 export interface PluginReport {

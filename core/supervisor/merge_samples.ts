@@ -1,4 +1,4 @@
-import type { DistributionSample, MetricSample } from "../plugin/contract.ts";
+import type { DistributionSample, MetricSample } from "../plugin/reports.ts";
 
 const MERGE = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max };
 

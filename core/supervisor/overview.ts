@@ -9,7 +9,7 @@ import type {
   PluginRow,
 } from "../data_plane/snapshot.ts";
 import { oldestTunnels } from "../data_plane/tunnels.ts";
-import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/contract.ts";
+import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/reports.ts";
 import type { PluginReport } from "../plugin/running.ts";
 import { VERSION } from "../version.ts";
 import { mergeSamples } from "./merge_samples.ts";

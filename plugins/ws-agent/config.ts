@@ -85,12 +85,12 @@ const controller = z.strictObject({
   timeout: duration({ min: 100, max: 30_000 }).prefault("2s"),
 }).transform(({ url, timeout }) => ({ url, timeoutMs: timeout }));
 
-const ports = z.string().transform((text, context) => {
-  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? [];
+const ports = z.union([z.int(), z.string()]).transform((given, context) => {
+  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(String(given)) ?? [];
   const range = { first: Number(first), last: Number(last) };
   if (range.first >= 1 && range.first <= range.last && range.last <= 65_535) return range;
   const message = `Expected a range of ports from 1 to 65535 such as "30000-31000", got ${
-    JSON.stringify(text)
+    JSON.stringify(given)
   }`;
   context.addIssue({ code: "custom", message });
   return z.NEVER;

@@ -87,6 +87,7 @@ export class WsAgentPlugin implements Plugin {
       plane,
       clock,
       reconnectGraceMs: () => this.#config.reconnectGraceMs,
+      mayServe: (session) => tunnels.mayServe(session),
     });
     this.#router = new TunnelRouter({ name, config, directory, streams });
     const registrar = new Registrar({

@@ -9,6 +9,7 @@ import type { Directory, Found } from "./directory.ts";
 import { HttpRefusal } from "./http/refusal.ts";
 import { hostOfKey } from "./names.ts";
 import type { PublicProtocol } from "./session/service.ts";
+import type { TunnelSession } from "./session/session.ts";
 import { encodeStreamHeader } from "./stream_header.ts";
 import { withHeader } from "./tunnel_stream.ts";
 import type { Waiting } from "./waiting.ts";
@@ -22,6 +23,8 @@ export interface PublicStreamsTools {
   readonly plane: Pick<PlaneContext, "openOn">;
   readonly clock: Clock;
   readonly reconnectGraceMs: () => number;
+  /** Whether its agent is still allowed to be there; see `Tunnels.mayServe`. */
+  mayServe(session: TunnelSession): boolean;
 }
 
 /** What a public connection wants. */
@@ -50,7 +53,7 @@ export class PublicStreams {
   async open(wanted: Wanted): Promise<ByteStream> {
     const { directory, clock, reconnectGraceMs } = this.#tools;
     const deadline = clock.monotonic() + reconnectGraceMs() + SLACK_MS;
-    const elsewhere = wanted.connection.handedOver === undefined;
+    const elsewhere = mayGoElsewhere(wanted.connection);
     for (let waited = false;; waited = true) {
       const found = directory.find(wanted.key, { elsewhere });
       const stream = await this.#openAt(found, wanted, waited);
@@ -63,7 +66,7 @@ export class PublicStreams {
   async whenBack(wanted: Omit<Wanted, "protocol">): Promise<Found | undefined> {
     const { directory, clock, reconnectGraceMs } = this.#tools;
     const deadline = clock.monotonic() + reconnectGraceMs() + SLACK_MS;
-    const elsewhere = wanted.connection.handedOver === undefined;
+    const elsewhere = mayGoElsewhere(wanted.connection);
     for (;;) {
       const found = directory.find(wanted.key, { elsewhere });
       if (found.kind === "nobody") return undefined;
@@ -101,7 +104,8 @@ export class PublicStreams {
   #openHere(
     { session, service }: Extract<Found, { kind: "here" }>,
     { key, connection: { source, destination, id } }: Wanted,
-  ): ByteStream {
+  ): ByteStream | undefined {
+    if (!this.#tools.mayServe(session)) return undefined; // somebody else may serve it
     const name = hostOfKey(key);
     const header = encodeStreamHeader({
       source,
@@ -127,6 +131,14 @@ export class PublicStreams {
         throw new GatewayError("dial-timeout", `The agent of ${key} did not come back in time`);
     }
   }
+}
+
+/**
+ * A client's connection that was handed over once may still follow an agent that has moved since; a stream that another data plane has
+ * opened here may not, or two that are each behind could send it to and fro.
+ */
+function mayGoElsewhere({ handedOver }: ConnectionInfo): boolean {
+  return handedOver?.purpose === undefined;
 }
 
 function gone(key: string): GatewayError {

@@ -61,9 +61,11 @@ export class TunnelRouter {
     const isTls = connection.protocol === "tls";
     if (host === endpoint) return isTls ? TERMINATE_FOR_AGENTS : undefined;
     const key = nameKey(host);
-    const found = directory.find(key, { elsewhere: connection.handedOver === undefined });
+    const found = directory.find(key, { elsewhere: true });
     if (found.kind === "nobody") return isTls && isUnder(host, domain) ? TERMINATE_FOR_HTTP : undefined;
-    if (found.kind === "there") return { kind: "handover", node: found.node };
+    if (found.kind === "there" && connection.handedOver === undefined) {
+      return { kind: "handover", node: found.node };
+    }
     const protocol = found.kind === "here" ? found.service.protocol : found.protocol;
     if (protocol === "http") {
       if (isTls) return TERMINATE_FOR_HTTP; // each request waits for its agent by itself
@@ -95,7 +97,9 @@ export class TunnelRouter {
     if (found === undefined) {
       return { kind: "reject", reason: "unavailable", detail: "its agent is gone, and did not come back" };
     }
-    if (found.kind === "there" && connection.tls !== undefined) return { kind: "handover", node: found.node };
+    if (found.kind === "there" && connection.tls !== undefined && connection.handedOver === undefined) {
+      return { kind: "handover", node: found.node };
+    }
     return passOn(key, found);
   }
 }

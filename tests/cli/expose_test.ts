@@ -176,7 +176,7 @@ for (const { name, args, gateway: options, code, says } of FAILURES) {
 }
 
 Deno.test({
-  name: "the development gateway of this folder is taken when none is given, with its token and its CA",
+  name: "a gateway on this machine is shown the token that the development gateway keeps in this folder",
   ignore,
   async fn() {
     await using folder = await temporaryFolder();

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { MAY_RUN_COMMANDS, runHere } from "../cli/run_cli.ts";
 import { createCertificate } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/processes.ts";
+import { formatProblem } from "../../core/config/problem.ts";
+import { readTokenFile } from "../../plugins/ws-agent/auth/token_file.ts";
 import { blocks } from "./blocks.ts";
 
 const ignore = !MAY_RUN_COMMANDS;
@@ -17,6 +19,7 @@ const VARIABLES = {
 };
 /** What the configs of the pages name, beside pairs of certificate and key. */
 const FILES = ["ca1.pem", "ca2.pem", "seed.sql"];
+const TOKEN_FILE = "tokens.yaml";
 const PAIRS = [["cert.pem", "key.pem"], ["server.pem", "server-key.pem"], [
   ".postern/cert.pem",
   ".postern/key.pem",
@@ -48,6 +51,9 @@ async function surroundings(): Promise<AsyncDisposable & { readonly path: string
     await Deno.writeTextFile(`${path}/${own}`, key);
   }
   for (const name of FILES) await Deno.writeTextFile(`${path}/${name}`, ca);
+  for (const file of [TOKEN_FILE, `.postern/${TOKEN_FILE}`]) {
+    await Deno.writeTextFile(`${path}/${file}`, "[]\n");
+  }
   const owned = stack.move();
   return { path, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -70,10 +76,26 @@ Deno.test({
     const pages = await pluginPages();
     assert.deepEqual(pages, (await declaredPlugins()).map((name) => `${name}.md`).toSorted());
     for (const page of pages) {
-      const configs = blocks(await Deno.readTextFile(new URL(page, PLUGIN_PAGES)), "yaml");
+      const yaml = blocks(await Deno.readTextFile(new URL(page, PLUGIN_PAGES)), "yaml");
+      const configs = yaml.filter((text) => !isTokenFile(text));
       assert.ok(configs.length > 0, `${page} shows no config`);
       await checkAll(page, configs, folder.path);
     }
+  },
+});
+
+function isTokenFile(yaml: string): boolean {
+  return /^- id:/.test(yaml);
+}
+
+Deno.test({
+  name: "the page of ws-agent shows a token file that is one",
+  ignore,
+  async fn() {
+    const page = await Deno.readTextFile(new URL("ws-agent.md", PLUGIN_PAGES));
+    const [text = assert.fail("There is none")] = blocks(page, "yaml").filter(isTokenFile);
+    const result = readTokenFile(text, TOKEN_FILE);
+    assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), []);
   },
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ConnectionRow, PluginRow } from "../../core/data_plane/snapshot.ts";
-import type { RouteInfo } from "../../core/plugin/contract.ts";
+import type { RouteInfo } from "../../core/plugin/reports.ts";
 import { startEcho } from "../support/echo.ts";
 import { TestGateway } from "../support/gateway.ts";
 import { ECHOED, sayHello, SshLikeClient } from "../support/ssh_like.ts";

@@ -59,7 +59,7 @@ Deno.test({
     assert.match(stdout, new RegExp(` development .* ${url} `), stdout);
 
     assert.equal(await end(command, "SIGINT"), 0, command.output);
-    const gone = await curl(url, { args: ["--http1.1"], deadlineMs: 5000 });
+    const gone = await curl(url, { args: ["--http1.1"] });
     assert.equal(gone.status, 404, "its name is free at once");
     assert.equal(await end(gateway, "SIGTERM"), 0, gateway.output);
   },
@@ -144,7 +144,7 @@ Deno.test({
     assert.equal(created.code, 0, created.stderr);
     const token = created.stdout.trim();
     assert.match(token, /^pst_[\w-]{43}$/);
-    await gateway.waitForOutput(/ reloaded/);
+    await gateway.waitForOutput(/ reloaded/, { deadlineMs: 30_000 });
     const [, id = ""] = /Token (\w+) is in /.exec(created.stderr) ?? assert.fail(created.stderr);
 
     await Deno.writeTextFile(
@@ -167,7 +167,7 @@ services:
     const { code } = await agent.status;
     assert.equal(code, 3, agent.output);
     assert.match(agent.output, /^postern: The gateway refuses this agent: This token has been revoked$/m);
-    assert.equal((await curl(url, { deadlineMs: 5000 })).status, 404);
+    assert.equal((await curl(url)).status, 404);
   },
 });
 

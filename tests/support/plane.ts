@@ -48,7 +48,7 @@ export class TestPlane implements AsyncDisposable {
     this.plane = new DataPlane(identity, settings, log);
     const all = { routeTimeoutMs: 5000, ...traits };
     this.plane.usePlugins(plugins.map((plugin, i) => inlineHandle(`plugin-${i}`, all, plugin)));
-    this.port = this.plane.listen({
+    this.port = this.plane.listeners.listen({
       address: "127.0.0.1:0",
       hostname: "127.0.0.1",
       port: 0,

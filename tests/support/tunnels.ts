@@ -1,3 +1,4 @@
+import { closeQuietly } from "../../core/byte_stream.ts";
 import { Agent, type AgentOptions } from "../../plugins/ws-agent/agent/agent.ts";
 import type { AgentEvent, ServicePublic } from "../../plugins/ws-agent/agent/events.ts";
 import { formatGateway } from "../../plugins/ws-agent/agent/gateway_address.ts";
@@ -152,14 +153,20 @@ export class Tunnels implements AsyncDisposable {
     return writePem(this.#place.folder, "ca", this.ca);
   }
 
-  /** A public connection by TLS to a name below the domain. The certificate is verified. */
+  /** A public connection by TLS to a name below the domain, its handshake done. The certificate is verified. */
   async connectTls(name: string, ca: string = this.ca): Promise<Deno.TlsConn> {
-    const tcp = await this.connect(this.port);
-    return await Deno.startTls(tcp, {
+    const tls = await Deno.startTls(await this.connect(this.port), {
       hostname: `${name}.${DOMAIN}`,
       caCerts: [ca],
       alpnProtocols: ["http/1.1"],
     });
+    try {
+      await tls.handshake();
+      return tls;
+    } catch (error) {
+      closeQuietly(tls);
+      throw error;
+    }
   }
 
   /** A public connection to a port. */

@@ -159,9 +159,17 @@ export class Agent implements AsyncDisposable {
   }
 
   #addLine(index: number): void {
+    const settings = () => this.#settings;
     const line: Line = new Line({
       index,
-      reconnect: this.#settings.reconnect,
+      reconnect: { // as it is by then
+        get minMs() {
+          return settings().reconnect.minMs;
+        },
+        get maxMs() {
+          return settings().reconnect.maxMs;
+        },
+      },
       clock: this.#clock,
       random: this.#random,
       open: (slot, signal) => this.#open(slot, signal),

@@ -78,10 +78,7 @@ export class PublicStreams {
   }
 
   async #serve(stream: YamuxStream, registrations: Registrations): Promise<void> {
-    this.#headers.add(stream);
-    const { header, rest } = await readStreamHeader(stream);
-    const service = await registrations.find(header.serviceId);
-    this.#headers.delete(stream);
+    const { header, rest, service } = await this.#begin(stream, registrations);
     if (service === undefined) {
       stream.reset();
       return this.#refuse("It is for a service that is not registered");
@@ -93,6 +90,17 @@ export class PublicStreams {
     } finally {
       closeQuietly(upstream);
       closeQuietly(stream);
+    }
+  }
+
+  /** Whom a stream is for, within its deadline. */
+  async #begin(stream: YamuxStream, registrations: Registrations) {
+    this.#headers.add(stream);
+    try {
+      const { header, rest } = await readStreamHeader(stream);
+      return { header, rest, service: await registrations.find(header.serviceId) };
+    } finally {
+      this.#headers.delete(stream);
     }
   }
 
@@ -116,18 +124,26 @@ export class PublicStreams {
         connection: header.connectionId,
       });
       if (service.protocol !== "http") stream.reset();
-      else await this.#answer(service, stream, rest, error);
+      else await this.#answer(service, header, stream, rest, error);
       return undefined;
     } finally {
       this.#dials.delete(late);
     }
   }
 
-  async #answer(service: AgentService, stream: YamuxStream, rest: Uint8Array, error: unknown): Promise<void> {
+  async #answer(
+    service: AgentService,
+    header: StreamHeader,
+    stream: YamuxStream,
+    rest: Uint8Array,
+    error: unknown,
+  ): Promise<void> {
     const reason = error instanceof GatewayError && error.code === "dial-timeout" ? "timeout" : "refused";
+    const observer = this.#observer(service, header);
+    const client = replaying(stream, rest);
     this.#refusals.add(stream);
     try {
-      await answerBadGateway(replaying(stream, rest), service.name, reason);
+      await answerBadGateway(observer ? new ObservedStream(client, observer) : client, service.name, reason);
     } finally {
       this.#refusals.delete(stream);
       closeQuietly(stream);

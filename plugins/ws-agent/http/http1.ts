@@ -113,10 +113,11 @@ export class Http1Connection implements BodyListener {
     this.#await("service", isWhole ? responseMs : idleMs);
     if (isWhole) this.#watchClient();
     try {
-      return await this.#answer(exchange);
+      const mayFollow = await this.#answer(exchange);
+      // An answer may be quicker than the last bytes of the request, which the next one must not overwrite.
+      if (mayFollow && !exchange.isSent) await exchange.sending;
+      return mayFollow;
     } finally {
-      // The client's bytes and our own are still looked at while they leave; an answer may be quicker than that.
-      if (!exchange.isSent && this.#body.ended) await exchange.sending;
       exchange.end();
       if (exchange.isSent) this.#outgoing.release();
     }

@@ -1,6 +1,7 @@
 import { LogOnce } from "../../../core/data_plane/log_once.ts";
 import {
   GatewayError,
+  type Lease,
   type LeaseValue,
   type Log,
   messageOf,
@@ -176,9 +177,9 @@ export class Registrar {
     const { info: { holder }, grant } = session;
     const { ports } = this.#tools.config();
     if (grant.ports?.length === 0) return refusal("not_allowed", "This token may not have a port");
-    const before = this.#tools.registry.leasesOf(holder).find(({ value }) =>
-      value["protocol"] === "tcp" && value["name"] === request.name
-    );
+    const before = this.#tools.registry.leasesOf(holder)
+      .filter(({ value }) => value["protocol"] === "tcp" && value["name"] === request.name)
+      .reduce((last: Lease | undefined, one) => last && last.epoch > one.epoch ? last : one, undefined);
     const known = Number(before?.value["port"] ?? 0);
     const isGood = isIn(known, ports) && (grant.ports?.some((range) => isIn(known, range)) ?? true);
     const free = portsToTry(`${holder}/${request.name}`, ports, grant.ports);

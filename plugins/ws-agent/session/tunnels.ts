@@ -93,6 +93,18 @@ export class Tunnels {
     ended(keys);
   }
 
+  /** Whether a session's grant is good at this moment; one that is not ends. Asked for every stream, so it costs little. */
+  mayServe(session: TunnelSession): boolean {
+    const { expiresAt } = session.grant;
+    if (expiresAt !== undefined && this.#tools.clock.wall() >= expiresAt) {
+      this.end(session, "token_expired");
+      return false;
+    }
+    const reason = session.grant.stillGood();
+    if (reason !== undefined) this.end(session, "token_revoked", reason);
+    return reason === undefined;
+  }
+
   /** Another session has taken its place. */
   evicted(id: string, reason: "replaced" | "superseded"): void {
     const session = this.#tools.sessions.get(id);
@@ -174,16 +186,14 @@ export class Tunnels {
       return this.end(session, "idle_timeout");
     }
     if (now < session.nextHeartbeatAt) return;
-    const reason = session.grant.stillGood();
-    if (reason !== undefined) return this.end(session, "token_revoked", reason);
+    if (!this.mayServe(session)) return;
     session.nextHeartbeatAt = now + heartbeat.intervalMs;
     session.sendHeartbeat(wall, now);
   }
 
   #recheck(session: TunnelSession): void {
     const { grant } = session;
-    const reason = grant.stillGood();
-    if (reason !== undefined) return this.end(session, "token_revoked", reason);
+    if (!this.mayServe(session)) return;
     // A controller is asked again by and by, whatever is reloaded here; all at once, it would hear of every service.
     if (grant.principal.startsWith("controller:")) return;
     for (const { asked } of session.services.values()) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { DataPlaneMetrics } from "../../../core/data_plane/metrics.ts";
 import type { MetricsSnapshot } from "../../../core/data_plane/snapshot.ts";
-import type { DistributionSample, MetricSample, NumberSample } from "../../../core/plugin/contract.ts";
+import type { DistributionSample, MetricSample, NumberSample } from "../../../core/plugin/reports.ts";
 import { parseExposition } from "./exposition.ts";
 import { openAdmin, request } from "./harness.ts";
 import { granted } from "../../support/permissions.ts";

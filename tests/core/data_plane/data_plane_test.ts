@@ -91,7 +91,7 @@ Deno.test("draining: nothing new comes in, what is open goes on to its own end, 
   using client = await gateway.connect();
   await writeAll(client, bytes(HTTP));
   await readExactly(client, HTTP.length);
-  gateway.plane.stopAccepting();
+  void gateway.plane.listeners.stop();
   let told = 0;
   const waiting = [gateway.plane.whenEmpty(), gateway.plane.whenEmpty()].map((one) => one.then(() => told++));
   await assert.rejects(

@@ -93,9 +93,9 @@ class TwoPlanes implements AsyncDisposable {
       return plane;
     };
     this.planes = [make("one", first), make("two", second)];
-    this.handoverPort = this.planes[1].listenForPlanes();
+    this.handoverPort = this.planes[1].listeners.listenForPlanes();
     this.planes[0].configure({ ...settings, nodes: { two: this.handoverPort } });
-    this.port = this.planes[0].listen({
+    this.port = this.planes[0].listeners.listen({
       address: "127.0.0.1:0",
       hostname: "127.0.0.1",
       port: 0,
@@ -228,7 +228,7 @@ Deno.test("on a plugin's own listener it is asked before a byte is read, alone, 
     },
     open,
   });
-  const listener = planes.planes[1].listenFor("p", { hostname: "127.0.0.1", port: 0 });
+  const listener = planes.planes[1].listeners.listenFor("p", { hostname: "127.0.0.1", port: 0 });
   using client = await planes.connect(listener.port);
   const upstream = await next();
   await writeAll(upstream, encode("SSH-2.0-first"));

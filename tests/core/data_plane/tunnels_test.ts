@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { tunnelsOf } from "../../../core/data_plane/tunnels.ts";
-import type { TunnelRow } from "../../../core/plugin/contract.ts";
+import type { TunnelRow } from "../../../core/plugin/reports.ts";
 
 function row(id: string, since: number): TunnelRow {
   const source = { address: "192.0.2.1", port: 1 };

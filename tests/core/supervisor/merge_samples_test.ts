@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { DistributionSample, MetricSample, NumberSample } from "../../../core/plugin/contract.ts";
+import type { DistributionSample, MetricSample, NumberSample } from "../../../core/plugin/reports.ts";
 import { mergeSamples } from "../../../core/supervisor/merge_samples.ts";
 
 function number(value: number, more: Partial<NumberSample> = {}): NumberSample {

@@ -55,6 +55,12 @@ Deno.test("everything given, in canonical form", () => {
   assert.equal(config.idleTimeoutMs, 3_600_000);
 });
 
+Deno.test("one port is a range, too, in quotes or not", () => {
+  for (const ports of ["2222", 2222]) {
+    assert.deepEqual(parse({ ports }).ports, { first: 2222, last: 2222 });
+  }
+});
+
 const wrong: { name: string; more: Record<string, unknown>; path: string; message: RegExp }[] = [
   { name: "no domain", more: { domain: undefined }, path: "domain", message: /./ },
   {

@@ -4,21 +4,17 @@ import { checkValue } from "../../../core/config/issues.ts";
 import { relay } from "../../../core/data_plane/relay.ts";
 import { GatewayError } from "../../../core/errors.ts";
 import { createLog, type LogEvent } from "../../../core/log.ts";
-import type {
-  ConnectionInfo,
-  Decision,
-  PlaneContext,
-  PluginFiles,
-  PluginListener,
-} from "../../../core/plugin/contract.ts";
+import type { ConnectionInfo, Decision, PluginFiles } from "../../../core/plugin/contract.ts";
+import type { PlaneContext, PluginListener } from "../../../core/plugin/plane_context.ts";
 import { LocalRegistry } from "../../../core/registry/local.ts";
 import type { NodeId } from "../../../core/registry/registry.ts";
+import type { Grant } from "../../../plugins/ws-agent/auth/grant.ts";
 import { createAuthenticator } from "../../../plugins/ws-agent/auth/mod.ts";
 import { createToken, digestOf } from "../../../plugins/ws-agent/auth/token.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../plugins/ws-agent/clock.ts";
 import { type WsAgentConfig, wsAgentConfig } from "../../../plugins/ws-agent/config.ts";
 import { serveHttp } from "../../../plugins/ws-agent/http/mod.ts";
-import { WsAgentPlugin } from "../../../plugins/ws-agent/plugin.ts";
+import { WsAgentPlugin, type WsAgentTools } from "../../../plugins/ws-agent/plugin.ts";
 import { openYamux } from "../../../plugins/ws-agent/yamux/mod.ts";
 import { pipe, type PipeEnd } from "../../support/pipe.ts";
 import { TestAgent, type TestAgentOptions } from "../../support/test_agent.ts";
@@ -42,6 +38,8 @@ export interface TestGatewayOptions {
   readonly nodes?: number;
   /** @default the system's */
   readonly clock?: Clock;
+  /** What everybody is given, whatever they show. Absent: it goes by the token file. */
+  readonly grant?: Grant;
 }
 
 /** Waits are so many times shorter than they should be. Heartbeats and the grace are not: those are configured. */
@@ -86,6 +84,7 @@ export class TestGateway implements AsyncDisposable {
   /** Ports that some other program has. */
   readonly portsInUse = new Set<number>();
   readonly #clock: Clock;
+  readonly #grant: Grant | undefined;
   #section: Record<string, unknown>;
   #tokens: string;
   readonly #listeners: Deno.TcpListener[] = [];
@@ -94,8 +93,9 @@ export class TestGateway implements AsyncDisposable {
   readonly #agents = new Set<TestAgent>();
 
   constructor(
-    { section = {}, tokens = BOTH, nodes = 1, clock = SYSTEM_CLOCK }: TestGatewayOptions = {},
+    { section = {}, tokens = BOTH, nodes = 1, clock = SYSTEM_CLOCK, grant }: TestGatewayOptions = {},
   ) {
+    this.#grant = grant;
     this.#clock = clock;
     this.#section = section;
     this.#tokens = tokens;
@@ -220,7 +220,9 @@ export class TestGateway implements AsyncDisposable {
       log,
       plane,
       clock: this.#clock,
-      authenticator: createAuthenticator(config, this.#files(), { log, clock: this.#clock }),
+      authenticator: this.#grant
+        ? everybodyGets(this.#grant)
+        : createAuthenticator(config, this.#files(), { log, clock: this.#clock }),
       openYamux,
       serveHttp,
       newId: () => crypto.randomUUID(),
@@ -275,6 +277,15 @@ export class TestGateway implements AsyncDisposable {
     this.#running.add(work);
     work.then(() => this.#running.delete(work));
   }
+}
+
+function everybodyGets(grant: Grant): WsAgentTools["authenticator"] {
+  return {
+    failures: new Map(),
+    authenticate: () => Promise.resolve({ grant }),
+    reload: () => {},
+    [Symbol.dispose]: () => {},
+  };
 }
 
 function nodeId(index: number): NodeId {

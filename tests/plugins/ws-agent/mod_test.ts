@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { PlaneContext } from "../../../core/plugin/contract.ts";
+import type { PlaneContext } from "../../../core/plugin/plane_context.ts";
 import { LocalRegistry } from "../../../core/registry/local.ts";
 import definition from "../../../plugins/ws-agent/mod.ts";
 import { pluginContext } from "../../support/plugin_context.ts";

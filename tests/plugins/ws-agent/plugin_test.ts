@@ -194,13 +194,20 @@ Deno.test("threads: a tunnel of another data plane is reached from all of them",
   assert.equal(await roundTrip(await gateway.connectPort(30_003, 0), "hello"), "hello");
 });
 
-Deno.test("threads: what was handed over is never handed over again", async () => {
-  await using gateway = new TestGateway({ nodes: 2 });
+Deno.test("threads: what was handed over is never handed over again, but it follows an agent that has moved", async () => {
+  await using gateway = new TestGateway({ nodes: 2, section: { reconnectGrace: "0s" } });
   const agent = await gateway.agent({ node: 1 });
   await agent.serve({ name: "db", protocol: "tls" });
-  const asked = tlsConnection("db.example.com", { handedOver: { from: "data-plane-1" } });
-  const decision = await gateway.route(asked, 0);
-  assert.equal(decision?.kind, "reject");
+  await agent.serve({ name: "web", protocol: "http" });
+  const handedOver = { from: "data-plane-1" };
+  const db = tlsConnection("db.example.com", { handedOver });
+  assert.equal((await gateway.route(db, 0))?.kind, "open");
+  assert.equal(await roundTrip(await gateway.connect(db, 0), "hello"), "hello");
+  assert.equal((await gateway.route(tlsConnection("web.example.com", { handedOver }), 0))?.kind, "terminate");
+  const opened = tlsConnection("db.example.com", {
+    handedOver: { ...handedOver, purpose: "name:db.example.com" },
+  });
+  await assert.rejects(gateway.connect(opened, 0), "a stream between data planes goes no further");
 });
 
 Deno.test("threads: a request whose tunnel has moved to another data plane follows it there", async () => {

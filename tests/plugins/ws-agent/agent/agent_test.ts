@@ -175,6 +175,27 @@ Deno.test("a gateway that goes away: the new connection is there before the old 
   assert.deepEqual(kinds(running.events), ["connected", "public", "replacing", "connected"]);
 });
 
+Deno.test("a connection is replaced before the JWT ends that it was made with, and nothing breaks off", async () => {
+  await using echo = startEcho();
+  await using gateway = new FakeGateway();
+  const credentials = { jwt: { secret: "a-secret-of-some-length", expiresInMs: 2500 } };
+  await using running = startAgent(settingsFor(gateway, [service("echo", echo.target)], { credentials }));
+  const first = await gateway.registered(0);
+  const stream = await first.open("echo");
+  await writeAll(stream, encode("before "));
+  const second = await gateway.registered(1);
+  assert.notEqual(second.auth.token, first.auth.token);
+  await writeAll(stream, encode("after"));
+  await stream.closeWrite();
+  assert.equal(decode(await readToEnd(stream)), "before after");
+  stream.close();
+  assert.ok(
+    running.events.some((event) =>
+      event.kind === "replacing" && event.reason === "Its token is about to expire"
+    ),
+  );
+});
+
 Deno.test("a reload registers what is new and takes back what is gone, without touching what stays", async () => {
   await using echo = startEcho();
   await using other = startEcho();

@@ -149,6 +149,7 @@ for (
     await using gateway = new FakeGateway();
     await using running = startAgent(
       settingsFor(gateway, [service("web", "127.0.0.1:1", { protocol: "http" })]),
+      { watchRequests: true },
     );
     const stream = await (await gateway.registered(0)).open("web", { connectionId: "p0-17" });
     await writeAll(stream, encode(request));
@@ -168,6 +169,9 @@ for (
       reason: "Nothing listens there",
       connection: "p0-17",
     }]);
+    assert.deepEqual(running.events.flatMap((event) => event.kind === "request" ? [event.status] : []), [
+      502,
+    ]);
   });
 }
 

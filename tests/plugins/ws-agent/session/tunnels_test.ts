@@ -1,10 +1,21 @@
 import assert from "node:assert/strict";
 import { writeAll } from "../../../../core/byte_stream.ts";
 import { encodeControl } from "../../../../plugins/ws-agent/control/codec.ts";
+import type { Grant } from "../../../../plugins/ws-agent/auth/grant.ts";
 import type { ControlMessage } from "../../../../plugins/ws-agent/control/messages.ts";
 import { clientIdOf, echo, respond, type TestAgent } from "../../../support/test_agent.ts";
 import { until } from "../../../support/until.ts";
-import { BOTH, encode, get, readText, roundTrip, TestGateway, tokenEntry, TOKENS } from "../harness.ts";
+import {
+  BOTH,
+  encode,
+  get,
+  portConnection,
+  readText,
+  roundTrip,
+  TestGateway,
+  tokenEntry,
+  TOKENS,
+} from "../harness.ts";
 
 const WEB = { name: "web", protocol: "http" } as const;
 const SSH = { name: "ssh", protocol: "tcp", remotePort: 30_003 } as const;
@@ -78,19 +89,39 @@ Deno.test("a token that expires cuts its tunnel and the streams in it", async ()
 });
 
 Deno.test("a token that is revoked cuts its tunnels at once, bytes or not, and frees the names", async () => {
-  await using gateway = new TestGateway({ section: { reconnectGrace: "1m" } });
+  const section = { reconnectGrace: "1m" };
+  await using gateway = new TestGateway({ section });
   const agent = await gateway.agent({ leaves: false });
   await agent.serve(SSH);
   const other = await gateway.agent({ token: TOKENS.bob });
   const { cut } = await flow(gateway);
   const start = performance.now();
-  await gateway.reload({}, tokenEntry("bob", TOKENS.bob));
+  await gateway.reload(section, tokenEntry("bob", TOKENS.bob));
   assert.match((await agent.next("disconnect")).reason, /no longer valid/);
   await agent.ended;
   await cut;
   assert.ok(performance.now() - start < 2000, "an agent that does not leave is cut off soon");
   assert.equal(await closed(gateway), "token_revoked");
   assert.equal((await other.register(SSH)).type, "serviceRegistered");
+});
+
+Deno.test("a grant is looked at for every stream, and not only now and then", async () => {
+  let end: string | undefined;
+  const grant: Grant = {
+    owner: "mallory",
+    principal: "token:mallory",
+    allows: () => undefined,
+    stillGood: () => end,
+  };
+  await using gateway = new TestGateway({ grant });
+  const agent = await gateway.agent();
+  await agent.serve(SSH);
+  await roundTrip(await gateway.connectPort(30_003), "x");
+  assert.equal((await gateway.route(portConnection(30_003)))?.kind, "open");
+  end = "Gone";
+  await assert.rejects(gateway.connectPort(30_003), /gone/);
+  assert.equal(await closed(gateway), "token_revoked");
+  assert.equal(agent.streams.length, 1);
 });
 
 Deno.test("a token that may no longer have one of its services cuts the tunnel, and the rest comes back", async () => {

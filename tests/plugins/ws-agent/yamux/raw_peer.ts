@@ -1,5 +1,6 @@
 import { type ByteStream, closeQuietly, writeAll } from "../../../../core/byte_stream.ts";
 import {
+  DATA,
   emptyHeader,
   type FrameHeader,
   HEADER_BYTES,
@@ -54,14 +55,24 @@ export class RawPeer {
 
   /** The next frame; `undefined` at the transport's end. */
   async next(): Promise<SeenFrame | undefined> {
+    const bytes = await this.nextBytes();
+    if (bytes === undefined) return undefined;
+    const header = emptyHeader();
+    parseHeader(bytes, 0, bytes.length, header);
+    return { ...header, payload: bytes.subarray(HEADER_BYTES) };
+  }
+
+  /** The same as bytes. */
+  async nextBytes(): Promise<Uint8Array | undefined> {
     const head = await this.#readExactly(HEADER_BYTES);
     if (head === undefined) return undefined;
     const header = emptyHeader();
     const parsed = parseHeader(head, 0, head.length, header);
     if (parsed !== "yes") throw new Error(`A frame with a bad ${parsed}`);
-    const payload = header.type === 0 ? await this.#readExactly(header.length) : new Uint8Array();
+    if (header.type !== DATA) return head;
+    const payload = await this.#readExactly(header.length);
     if (payload === undefined) throw new Error("A frame was cut off");
-    return { ...header, payload };
+    return joined([head, payload]);
   }
 
   /** Every frame up to the transport's end. */
@@ -151,23 +162,22 @@ export function pair(
 ): Pair {
   const [a, b] = transport ?? pipe(pipeOptions);
   const waiting: YamuxStream[] = [];
-  let wake: (() => void) | undefined;
+  const wanted: ((stream: YamuxStream) => void)[] = [];
   const clientSession = openYamux(a, { role: "client", ...QUIET, ...client });
   const serverSession = openYamux(b, {
     role: "server",
     ...QUIET,
     onStream(stream) {
-      waiting.push(stream);
-      wake?.();
+      const take = wanted.shift();
+      if (take === undefined) waiting.push(stream);
+      else take(stream);
     },
     ...server,
   });
-  const accepted = async () => {
-    for (;;) {
-      const stream = waiting.shift();
-      if (stream !== undefined) return stream;
-      await new Promise<void>((resolve) => wake = resolve);
-    }
+  const accepted = () => {
+    const stream = waiting.shift();
+    if (stream !== undefined) return Promise.resolve(stream);
+    return new Promise<YamuxStream>((resolve) => wanted.push(resolve));
   };
   return {
     client: clientSession,

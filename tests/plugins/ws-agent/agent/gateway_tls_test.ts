@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { closeQuietly, writeAll } from "../../../../core/byte_stream.ts";
+import { systemNetwork } from "../../../../plugins/ws-agent/agent/network.ts";
+import type { GatewayTls } from "../../../../plugins/ws-agent/agent/settings.ts";
+import { createAuthority } from "../../../support/certificates.ts";
+import { readToEnd, startSilent } from "../../../support/echo.ts";
+import type { Address } from "../../../support/processes.ts";
+
+const HOST = "tunnel.example.com";
+const NETWORK = systemNetwork();
+
+async function open({ hostname, port }: Address, tls: GatewayTls, signal: AbortSignal) {
+  return await NETWORK.startTls(await NETWORK.connect({ host: hostname, port }, signal), HOST, tls, signal);
+}
+
+Deno.test("handshakes that nobody answers are given up, and later ones go on working", async () => {
+  const root = await createAuthority();
+  const { certificate: cert, key } = await root.issue({ names: [HOST] });
+  const listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, cert, key });
+  const served = (async () => {
+    for await (const conn of listener) {
+      await writeAll(conn, await readToEnd(conn));
+      conn.close();
+    }
+  })();
+  const there = listener.addr as Deno.NetAddr;
+  const tls = { insecure: false, extraCa: root.certificate };
+  const never = new AbortController().signal;
+  await using silent = startSilent();
+  // More than the runtime is trusted to give up by itself: the last of them are made by `node:tls`.
+  for (let i = 0; i < 6; i++) {
+    const late = new AbortController();
+    const opening = open(silent.address, tls, late.signal);
+    opening.catch(() => {});
+    while (silent.accepted <= i) await new Promise((resolve) => setTimeout(resolve, 1));
+    late.abort();
+    await assert.rejects(opening, { code: "dial-failed" });
+  }
+  for (let i = 0; i < 2; i++) {
+    const stream = await open(there, tls, never);
+    await writeAll(stream, new TextEncoder().encode("hello"));
+    await stream.closeWrite();
+    assert.equal(new TextDecoder().decode(await readToEnd(stream)), "hello");
+    closeQuietly(stream);
+  }
+  listener.close();
+  await served;
+});
