@@ -12,7 +12,7 @@ import type { PublicProtocol } from "./session/service.ts";
 import type { TunnelSession } from "./session/session.ts";
 import { encodeStreamHeader } from "./stream_header.ts";
 import { withHeader } from "./tunnel_stream.ts";
-import type { Waiting } from "./waiting.ts";
+import type { WaitEnd, Waiting } from "./waiting.ts";
 
 /** Beside the grace itself: the registry's clock and ours are not the same. */
 const SLACK_MS = 1000;
@@ -51,14 +51,18 @@ export class PublicStreams {
    * client. `dial-timeout`: it did not come back in time.
    */
   async open(wanted: Wanted): Promise<ByteStream> {
-    const { directory, clock, reconnectGraceMs } = this.#tools;
+    return await this.#attempt(wanted, false) ?? await this.#keepTrying(wanted);
+  }
+
+  /** A change that comes while an attempt is under way counts too: the wait begins before it. */
+  async #keepTrying(wanted: Wanted): Promise<ByteStream> {
+    const { waiting, clock, reconnectGraceMs } = this.#tools;
     const deadline = clock.monotonic() + reconnectGraceMs() + SLACK_MS;
-    const elsewhere = mayGoElsewhere(wanted.connection);
-    for (let waited = false;; waited = true) {
-      const found = directory.find(wanted.key, { elsewhere });
-      const stream = await this.#openAt(found, wanted, waited);
+    for (;;) {
+      using wait = waiting.begin(wanted.key, deadline - clock.monotonic(), wanted.signal);
+      const stream = await this.#attempt(wanted, true);
       if (stream !== undefined) return stream;
-      await this.#wait(wanted, deadline);
+      giveUpUnlessChanged(await wait.end, wanted.key);
     }
   }
 
@@ -71,14 +75,15 @@ export class PublicStreams {
       const found = directory.find(wanted.key, { elsewhere });
       if (found.kind === "nobody") return undefined;
       if (found.kind !== "held") return found;
-      const end = await this.#tools.waiting.next(wanted.key, deadline - clock.monotonic(), wanted.signal);
-      if (end !== "changed") return undefined;
+      using wait = this.#tools.waiting.begin(wanted.key, deadline - clock.monotonic(), wanted.signal);
+      if (await wait.end !== "changed") return undefined;
     }
   }
 
   /** @returns `undefined`: it may be worth to wait. */
-  async #openAt(found: Found, wanted: Wanted, waited: boolean): Promise<ByteStream | undefined> {
+  async #attempt(wanted: Wanted, waited: boolean): Promise<ByteStream | undefined> {
     const { key, connection, protocol } = wanted;
+    const found = this.#tools.directory.find(key, { elsewhere: mayGoElsewhere(connection) });
     switch (found.kind) {
       case "nobody":
         throw waited ? gone(key) : new HttpRefusal(404, `Nobody has ${key}`);
@@ -116,20 +121,18 @@ export class PublicStreams {
     });
     return withHeader(session.openStream(this.#tools.clock.monotonic()), header);
   }
+}
 
-  async #wait({ key, signal }: Wanted, deadline: number): Promise<void> {
-    const { waiting, clock } = this.#tools;
-    const left = deadline - clock.monotonic();
-    switch (await waiting.next(key, left, signal)) {
-      case "changed":
-        return;
-      case "full":
-        throw new HttpRefusal(503, "Too many connections wait for agents to come back");
-      case "aborted":
-        throw new GatewayError("dial-failed", "The client left");
-      case "late":
-        throw new GatewayError("dial-timeout", `The agent of ${key} did not come back in time`);
-    }
+function giveUpUnlessChanged(end: WaitEnd, key: string): void {
+  switch (end) {
+    case "changed":
+      return;
+    case "full":
+      throw new HttpRefusal(503, "Too many connections wait for agents to come back");
+    case "aborted":
+      throw new GatewayError("dial-failed", "The client left");
+    case "late":
+      throw new GatewayError("dial-timeout", `The agent of ${key} did not come back in time`);
   }
 }
 

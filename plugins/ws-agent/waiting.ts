@@ -3,6 +3,12 @@ import type { Clock } from "./clock.ts";
 /** `full`: too many wait already. */
 export type WaitEnd = "changed" | "late" | "aborted" | "full";
 
+/** Somebody who waits. */
+export interface Wait extends Disposable {
+  /** How it ends; never rejects. */
+  readonly end: Promise<WaitEnd>;
+}
+
 /** Connections that wait for an agent to come back. Each holds a client's socket, and there must be an end to it. */
 const MAX_WAITING = 4096;
 
@@ -22,23 +28,23 @@ export class Waiting {
     return this.#size;
   }
 
-  /** Resolves at the next change behind `key`, or when it is no use to wait on. Never rejects. */
-  next(key: string, ms: number, signal: AbortSignal): Promise<WaitEnd> {
-    if (signal.aborted) return Promise.resolve("aborted");
-    if (ms <= 0) return Promise.resolve("late");
-    if (this.#size >= this.#max) return Promise.resolve("full");
-    return new Promise((resolve) => {
-      const settle = (end: WaitEnd) => {
-        stop();
-        signal.removeEventListener("abort", abort);
-        this.#delete(key, settle);
-        resolve(end);
-      };
-      const abort = () => settle("aborted");
-      const stop = this.#clock.after(ms, () => settle("late"));
-      signal.addEventListener("abort", abort);
-      this.#add(key, settle);
-    });
+  /** Begins to wait for the next change behind `key`. To be disposed: that ends the wait, if it goes on still. */
+  begin(key: string, ms: number, signal: AbortSignal): Wait {
+    if (signal.aborted) return ended("aborted");
+    if (ms <= 0) return ended("late");
+    if (this.#size >= this.#max) return ended("full");
+    const { promise, resolve } = Promise.withResolvers<WaitEnd>();
+    const settle = (end: WaitEnd) => {
+      stop();
+      signal.removeEventListener("abort", abort);
+      this.#delete(key, settle);
+      resolve(end);
+    };
+    const abort = () => settle("aborted");
+    const stop = this.#clock.after(ms, () => settle("late"));
+    signal.addEventListener("abort", abort);
+    this.#add(key, settle);
+    return { end: promise, [Symbol.dispose]: abort };
   }
 
   /** Something has changed behind `key`. */
@@ -63,4 +69,8 @@ export class Waiting {
     this.#size--;
     if (all.size === 0) this.#byKey.delete(key);
   }
+}
+
+function ended(end: WaitEnd): Wait {
+  return { end: Promise.resolve(end), [Symbol.dispose]: () => {} };
 }

@@ -3,6 +3,7 @@ import { MAY_RUN_COMMANDS, runHere } from "../cli/run_cli.ts";
 import { createCertificate } from "../support/certificates.ts";
 import { temporaryFolder } from "../support/processes.ts";
 import { formatProblem } from "../../core/config/problem.ts";
+import { parseAgentFile } from "../../plugins/ws-agent/agent/agent_file.ts";
 import { readTokenFile } from "../../plugins/ws-agent/auth/token_file.ts";
 import { blocks } from "./blocks.ts";
 
@@ -110,6 +111,17 @@ Deno.test({
       assert.ok(configs.length > 0, `${page} shows no config`);
       await checkAll(page, configs, folder.path);
     }
+  },
+});
+
+Deno.test({
+  name: "the agent's config in the README is one",
+  ignore,
+  async fn() {
+    const page = await Deno.readTextFile(new URL("README.md", ROOT));
+    const [text = assert.fail("There is none")] = blocks(page, "yaml").filter((one) => /^gateway:/.test(one));
+    const result = parseAgentFile({ text, file: "agent.yaml" }, () => "a-value");
+    assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), []);
   },
 });
 

@@ -37,7 +37,6 @@ Deno.test({
       assert.ok(traffic.answered >= REQUESTS, `${traffic.answered} answers`);
       assert.equal(agents.kills, KILLS);
       const retries = [...traffic.retries.values()].reduce((sum, n) => sum + n, 0);
-      console.log([...traffic.retries]);
       assert.ok(retries < REQUESTS / 20, JSON.stringify([...traffic.retries]));
     });
     await t.step("what may not be done twice was never done twice", () => {

@@ -24,7 +24,14 @@ const PROXY_V2 = encodeProxyV2(CLIENT, SERVICE, [
 /** Another listener of the same data plane. */
 function listen(gateway: TestPlane, hostname: string, proxyFrom: readonly string[]): number {
   const address = `[${hostname}]:0`;
-  return gateway.plane.listeners.listen({ address, hostname, port: 0, kind: "stream", proxyFrom, reusePort: false });
+  return gateway.plane.listeners.listen({
+    address,
+    hostname,
+    port: 0,
+    kind: "stream",
+    proxyFrom,
+    reusePort: false,
+  });
 }
 
 /** Sends from one of this machine's own addresses, and gives all that comes back. */

@@ -163,8 +163,7 @@ export class PublicStreams {
     const failing = new ResetOnClose(stream);
     const client = observer === undefined ? failing : new ObservedStream(failing, observer);
     const sent: ByteCount = { bytes: rest.length }, received: ByteCount = { bytes: 0 };
-    const end = await relay({ client, upstream, sent, received });
-    if (end !== "ok") stream.reset();
+    await relay({ client, upstream, sent, received });
   }
 
   #observer(service: AgentService, { source }: StreamHeader): HttpObserver | undefined {

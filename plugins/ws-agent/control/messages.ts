@@ -4,7 +4,7 @@ export type ServiceProtocol = "http" | "tcp" | "tls" | "udp";
 /** 16 raw bytes, written as a UUID (RFC 9562) in lower case. */
 export type Uuid = string;
 
-/** 0x13: asks for a service, with more than seed 4's Register can say. Bounded and checked by its parser. */
+/** 0x13: asks for a service, with more than Register can say. Bounded and checked by its parser. */
 export interface RegisterService {
   readonly name: string;
   readonly protocol: ServiceProtocol;
@@ -25,7 +25,7 @@ export interface ServiceRegistered {
   readonly remotePort?: number;
 }
 
-/** A control message; `protocols.md`, "Tunnel control messages". Times are in milliseconds since 1970. */
+/** A control message; PROTOCOL.md, "Control stream". Times are in milliseconds since 1970. */
 export type ControlMessage =
   | { readonly type: "auth"; readonly token: string; readonly clientId: Uuid }
   | { readonly type: "authOk"; readonly tunnelId: Uuid }

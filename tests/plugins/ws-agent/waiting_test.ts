@@ -7,7 +7,7 @@ const NEVER = new AbortController().signal;
 Deno.test("who waits is woken by a change behind its own key, and no other", async () => {
   const clock = new TestClock("still");
   const waiting = new Waiting(clock);
-  const [a, b] = [waiting.next("a", 1000, NEVER), waiting.next("b", 1000, NEVER)];
+  const [a, b] = [waiting.begin("a", 1000, NEVER).end, waiting.begin("b", 1000, NEVER).end];
   waiting.wake("a");
   assert.equal(await a, "changed");
   assert.equal(waiting.size, 1);
@@ -21,19 +21,19 @@ Deno.test("who leaves waits no longer, and keeps no timer", async () => {
   const clock = new TestClock("still");
   const waiting = new Waiting(clock);
   const controller = new AbortController();
-  const pending = waiting.next("a", 1000, controller.signal);
+  const pending = waiting.begin("a", 1000, controller.signal).end;
   controller.abort();
   assert.equal(await pending, "aborted");
-  assert.equal(await waiting.next("a", 1000, controller.signal), "aborted");
+  assert.equal(await waiting.begin("a", 1000, controller.signal).end, "aborted");
   assert.equal(waiting.size, 0);
   assert.equal(clock.timers, 0);
 });
 
 Deno.test("no more wait than may, and none whose time is over", async () => {
   const waiting = new Waiting(new TestClock("still"), 2);
-  const pending = [waiting.next("a", 1000, NEVER), waiting.next("b", 1000, NEVER)];
-  assert.equal(await waiting.next("c", 1000, NEVER), "full");
-  assert.equal(await waiting.next("c", 0, NEVER), "late");
+  const pending = [waiting.begin("a", 1000, NEVER).end, waiting.begin("b", 1000, NEVER).end];
+  assert.equal(await waiting.begin("c", 1000, NEVER).end, "full");
+  assert.equal(await waiting.begin("c", 0, NEVER).end, "late");
   waiting.endAll();
   assert.deepEqual(await Promise.all(pending), ["aborted", "aborted"]);
   assert.equal(waiting.size, 0);
@@ -42,9 +42,9 @@ Deno.test("no more wait than may, and none whose time is over", async () => {
 Deno.test("whoever is woken and waits again is not woken by the same change", async () => {
   const waiting = new Waiting(new TestClock("still"));
   let woken = 0;
-  const pending = waiting.next("a", 1000, NEVER).then(() => {
+  const pending = waiting.begin("a", 1000, NEVER).end.then(() => {
     woken++;
-    return waiting.next("a", 1000, NEVER);
+    return waiting.begin("a", 1000, NEVER).end;
   });
   waiting.wake("a");
   await Promise.resolve();

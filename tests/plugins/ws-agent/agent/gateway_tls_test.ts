@@ -5,6 +5,7 @@ import type { GatewayTls } from "../../../../plugins/ws-agent/agent/settings.ts"
 import { createAuthority } from "../../../support/certificates.ts";
 import { readToEnd, startSilent } from "../../../support/echo.ts";
 import type { Address } from "../../../support/processes.ts";
+import { until } from "../../../support/until.ts";
 
 const HOST = "tunnel.example.com";
 const NETWORK = systemNetwork();
@@ -32,7 +33,7 @@ Deno.test("handshakes that nobody answers are given up, and later ones go on wor
     const late = new AbortController();
     const opening = open(silent.address, tls, late.signal);
     opening.catch(() => {});
-    while (silent.accepted <= i) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until(() => silent.accepted > i, { what: "the connection" });
     late.abort();
     await assert.rejects(opening, { code: "dial-failed" });
   }

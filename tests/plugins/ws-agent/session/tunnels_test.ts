@@ -106,7 +106,7 @@ Deno.test("a token that is revoked cuts its tunnels at once, bytes or not, and f
 });
 
 Deno.test("a grant is looked at for every stream, and not only now and then", async () => {
-  let end: string | undefined;
+  let end: string | undefined = undefined;
   const grant: Grant = {
     owner: "mallory",
     principal: "token:mallory",

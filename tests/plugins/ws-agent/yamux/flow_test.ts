@@ -122,6 +122,23 @@ Deno.test("streams that send bulk take turns", async () => {
   assert.ok(most < 1.5 * least, `${least} to ${most} bytes`);
 });
 
+Deno.test("a turn is at most 16 KiB while another stream waits", async () => {
+  const test = withPeer();
+  const streams = [test.session.open(), test.session.open()];
+  const flooding = streams.map(flood);
+  const seen: number[] = [];
+  for (let bytes = 0; bytes < 192 * 1024;) {
+    const one = await test.peer.next();
+    if (one?.type !== DATA) continue;
+    assert.ok(one.length <= 16 * 1024, `${one.length} bytes`);
+    seen.push(one.streamId);
+    bytes += one.length;
+  }
+  assert.ok(seen.every((id, i) => id !== seen[i - 1]), seen.join());
+  test[Symbol.dispose]();
+  await Promise.all(flooding);
+});
+
 Deno.test("what a stream sends that sends little does not wait behind bulk", async () => {
   const test = withPeer();
   const [bulk, small] = [test.session.open(), test.session.open()];

@@ -31,6 +31,7 @@ Deno.test("ReceivedBytes holds about what was put in, however small the pieces",
   using lent = new LentBuffers();
   const bytes = new ReceivedBytes();
   for (let i = 0; i < 256 * 1024; i++) bytes.put(Uint8Array.of(1), 0, 1);
-  assert.ok(lent.count(64 * 1024) <= 4);
+  const large = lent.count(64 * 1024);
+  assert.ok(large === 3 || large === 4, `${large} large segments`);
   bytes.clear();
 });

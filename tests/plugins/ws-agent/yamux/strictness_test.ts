@@ -95,7 +95,7 @@ const BROKEN: readonly {
     sent: () => [OPEN, repeated(frame(DATA, 0, 1, 0), 60_000)],
     detail: /too many frames/,
   },
-  { name: "a flood of streams", sent: () => [rapidResets(30_000)], detail: /too many/ },
+  { name: "a flood of streams", sent: () => [rapidResets(14_000)], detail: /too many/ },
 ];
 
 for (const { name, sent, detail, options } of BROKEN) {
