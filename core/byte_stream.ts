@@ -23,11 +23,21 @@ export async function writeAll(to: ByteStream, data: Uint8Array): Promise<void> 
   }
 }
 
-/** Closes something that may have been closed already, by us or by the runtime. */
+/**
+ * Closes something that may have been closed already, by us or by the runtime. What the runtime itself has made is asked in
+ * the way that does not throw then: an error and its stack cost more than all else here.
+ */
 export function closeQuietly(resource: { close(): void } | undefined): void {
+  if (resource === undefined) return;
   try {
-    resource?.close();
+    if (isOfRuntime(resource)) resource[Symbol.dispose]();
+    else resource.close();
   } catch (error) {
     if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
+}
+
+/** A connection or a listener of the runtime: their `dispose` is a `close` that may be repeated. */
+function isOfRuntime(resource: object): resource is Disposable {
+  return Symbol.dispose in resource;
 }

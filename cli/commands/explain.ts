@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { canonicalNameFromConfig, NameTable, parseNamePattern } from "../../core/names.ts";
 import type { ConnectionInfo, Decision, Protocol } from "../../core/plugin/contract.ts";
-import type { GatewayConfig } from "../../core/config/config.ts";
+import type { GatewayConfig, ListenerConfig } from "../../core/config/config.ts";
 import { SILENT_LOG } from "../../core/log.ts";
 import { loadCertificates } from "../../core/tls/certificates.ts";
 import { inlineHandle } from "../../core/plugin/host.ts";
@@ -51,7 +51,7 @@ async function explain(
   if (serverName === undefined) throw new CommandError(`"${host}" is not a DNS name`, EXIT.wrongUsage);
   const listener = config.listeners.find(({ port }) => options.port === undefined || port === options.port);
   if (!listener) throw new CommandError(`Nothing listens on port ${options.port}`, EXIT.wrongUsage);
-  const connection = describeConnection(serverName, options.protocol, listener.address, listener.port);
+  const connection = describeConnection(serverName, options.protocol, listener);
   const lines = [
     `${options.protocol} connection for "${serverName}" at ${listener.address} (${listener.kind})`,
   ];
@@ -130,14 +130,14 @@ const REFUSALS: Readonly<Record<ExplainOptions["protocol"], string>> = {
 function describeConnection(
   serverName: string,
   protocol: Protocol,
-  listener: string,
-  port: number,
+  { address, port, kind }: ListenerConfig,
 ): ConnectionInfo {
   const client = { address: "127.0.0.1", port: 0 };
   const encrypted = protocol === "tls" || protocol === "postgres";
   return {
     id: "explain",
-    listener,
+    listener: address,
+    ...(kind === "http" && { listenerKind: "http" }),
     source: client,
     peer: client,
     destination: { address: "127.0.0.1", port },

@@ -21,6 +21,9 @@ import { WatchedClient } from "./watched_client.ts";
 /** What a client gets from us when its TLS was passed on, and nobody there answered. */
 const NO_ANSWER = refusalBytes("tls", "unavailable");
 
+/** What aborts the signal: one for all, because an error is made with its stack, which most of the cost of aborting is. */
+const ENDED = new DOMException("The connection has ended", "AbortError");
+
 /**
  * One connection, from accept to close: it owns the sockets, gives back what it was counted for, and tells log,
  * metrics and plugin. The steps in between are in `path.ts`.
@@ -65,7 +68,7 @@ export class Connection implements RouteScope, Watched {
   /** Aborted when the connection ends. Made when somebody first asks for it: few do. */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
-    if (this.record.result !== undefined) this.#controller.abort();
+    if (this.record.result !== undefined) this.#controller.abort(ENDED);
     return this.#controller.signal;
   }
 
@@ -77,7 +80,7 @@ export class Connection implements RouteScope, Watched {
     closeQuietly(this.conn);
     closeQuietly(this.upstream);
     this.attempt?.expire();
-    this.#controller?.abort();
+    this.#controller?.abort(ENDED);
     this.onEnd?.();
   }
 
@@ -210,7 +213,7 @@ export class Connection implements RouteScope, Watched {
     const { metrics, log, refusals } = this.plane;
     this.record.state = "refused";
     this.record.result ??= result;
-    this.#controller?.abort(); // a plugin that is still at work for this client need not be
+    this.#controller?.abort(ENDED); // a plugin that is still at work for this client need not be
     metrics.rejected(result);
     if (log.enabled("info") && refusals.may(`${result} ${subject}`)) {
       log.info("connection_refused", this.record.fields({ result, detail }));

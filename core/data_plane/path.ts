@@ -77,6 +77,7 @@ function describe({ record, conn }: Connection, { preface, ticket }: Arrival): C
   return {
     id: record.id,
     listener: record.listener.address,
+    ...(record.listener.kind === "http" && { listenerKind: "http" }),
     source: proxy?.source ?? record.peer,
     destination: proxy?.destination ?? endpointOf(conn.localAddr),
     peer: record.peer,

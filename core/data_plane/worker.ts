@@ -101,6 +101,9 @@ function planeFor(plugin: string): PlaneContext {
   return {
     node: identity?.node ?? "",
     nodes: identity?.nodes ?? 1,
+    get httpsPort() {
+      return started().settings.httpsPort;
+    },
     registry: registryOf(plugin),
     listen: (address) => started().listeners.listenFor(plugin, address),
     openOn: (node, purpose, connection) => started().openOn(plugin, node, purpose, connection),

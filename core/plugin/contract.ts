@@ -43,8 +43,10 @@ export interface TerminatedTls {
 /** Everything known about a connection when a plugin is asked. Plain data: it crosses worker boundaries. */
 export interface ConnectionInfo {
   readonly id: ConnectionId;
-  /** The listener's address as written in the config. */
+  /** The listener's address as written in the config; on one that a plugin opened, the plugin's word. */
   readonly listener: string;
+  /** Present on a listener of `kind: http`, which takes plain HTTP only. */
+  readonly listenerKind?: "http";
   /** The public client: from the PROXY header of a trusted peer, else the same as `peer`. */
   readonly source: Endpoint;
   /** Where the public client connected to: from the PROXY header of a trusted peer, else our own address. */

@@ -10,6 +10,8 @@ export interface PlaneContext {
   readonly registry: Registry;
   /** How many data planes there are. */
   readonly nodes: number;
+  /** Where the public reaches this gateway by https: the port of the first listener that takes TLS. */
+  readonly httpsPort: number;
   /**
    * Accepts connections for this plugin, and asks it alone about them, before a byte is read: `protocol` is `other`,
    * and `destination.port` tells them apart. They count as any other connection.

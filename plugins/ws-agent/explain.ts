@@ -4,10 +4,13 @@ import { isUnder } from "./names.ts";
 import { TERMINATE_FOR_AGENTS, TERMINATE_FOR_HTTP } from "./router.ts";
 
 /** What would happen to a connection while no agent is there: nothing is known of tunnels here. */
-export function explain(config: WsAgentConfig, { protocol, tls }: ConnectionInfo): Explanation {
+export function explain(
+  config: WsAgentConfig,
+  { protocol, tls, listenerKind }: ConnectionInfo,
+): Explanation {
   const { domain, endpoint, controlPath } = config;
   const host = tls?.serverName;
-  if (host === undefined) return explainPlain(config, protocol);
+  if (host === undefined) return explainPlain(config, listenerKind);
   if (protocol !== "tls") {
     return { steps: [`"${host}" with ${protocol} is taken only while an agent has it registered with tls`] };
   }
@@ -37,9 +40,9 @@ export function explain(config: WsAgentConfig, { protocol, tls }: ConnectionInfo
 
 function explainPlain(
   { endpoint, plainHttp, plainEndpoint }: WsAgentConfig,
-  protocol: ConnectionInfo["protocol"],
+  listenerKind: ConnectionInfo["listenerKind"],
 ): Explanation {
-  if (protocol !== "http" || !(plainHttp || plainEndpoint)) {
+  if (listenerKind !== "http" || !(plainHttp || plainEndpoint)) {
     return { steps: ["It has no server name, by which tunnels are found"] };
   }
   return {

@@ -1,6 +1,11 @@
 import { replaying } from "../../core/data_plane/streams/replaying.ts";
 import type { HttpFault } from "../../core/http1/mod.ts";
-import { type ByteStream, closeQuietly, type ConnectionInfo } from "../../core/plugin/mod.ts";
+import {
+  type ByteStream,
+  closeQuietly,
+  type ConnectionInfo,
+  type PlaneContext,
+} from "../../core/plugin/mod.ts";
 import { Arrival } from "./arrival.ts";
 import type { Clock } from "./clock.ts";
 import type { WsAgentConfig } from "./config.ts";
@@ -17,6 +22,7 @@ const HEAD_TIMEOUT_MS = 10_000;
 
 export interface PlainHttpTools {
   readonly config: () => WsAgentConfig;
+  readonly plane: Pick<PlaneContext, "httpsPort">;
   readonly directory: Directory;
   readonly endpoint: AgentEndpoint;
   readonly http: PublicHttp;
@@ -91,7 +97,8 @@ export class PlainHttp {
   }
 
   async #redirect(stream: ByteStream, hostname: string, path: string): Promise<void> {
-    const { publicPort = 443 } = this.#tools.config();
+    const { config, plane } = this.#tools;
+    const { publicPort = plane.httpsPort } = config();
     const port = publicPort === 443 ? "" : `:${publicPort}`;
     const location = `https://${hostname}${port}${path.startsWith("/") ? path : "/"}`;
     const body = "This service is reached by https\n";

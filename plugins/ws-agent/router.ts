@@ -42,13 +42,13 @@ export class TunnelRouter {
     options: { readonly signal: AbortSignal },
   ): Decision | undefined | Promise<Decision | undefined> {
     const { name, config } = this.#tools;
-    const { handedOver, listener, destination, protocol, tls } = connection;
+    const { handedOver, listener, listenerKind, destination, tls } = connection;
     if (handedOver?.purpose !== undefined) return openDecision(handedOver.purpose);
     if (listener === name) return this.#routePort(portKey(destination.port), connection, options);
     const host = tls?.serverName;
     if (host !== undefined) return this.#routeName(host, connection, options);
     const { plainHttp, plainEndpoint } = config();
-    return protocol === "http" && (plainHttp || plainEndpoint) ? HANDLE : undefined;
+    return listenerKind === "http" && (plainHttp || plainEndpoint) ? HANDLE : undefined;
   }
 
   #routeName(

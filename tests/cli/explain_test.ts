@@ -50,8 +50,8 @@ const CASES: readonly (readonly [args: string, first: string, last: string])[] =
     "= forward to 127.0.0.1:3, then 127.0.0.1:4",
   ],
   [
-    "any.example --protocol http",
-    'http connection for "any.example" at 127.0.0.1:7443 (stream)',
+    "any.example --protocol http --port 7080",
+    'http connection for "any.example" at 127.0.0.1:7080 (http)',
     "= the plugin answers itself",
   ],
   [

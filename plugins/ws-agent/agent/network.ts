@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import type { ByteStream, HostPort } from "../../../core/plugin/mod.ts";
+import { type ByteStream, closeQuietly, type HostPort } from "../../../core/plugin/mod.ts";
 import type { GatewayTls } from "./settings.ts";
 import { openNativeTls } from "./gateway_tls.ts";
 
@@ -58,7 +58,8 @@ export class TcpStream implements NetworkStream {
     return this.connection.closeWrite();
   }
 
+  /** Harmless twice. */
   close(): void {
-    this.connection.close();
+    closeQuietly(this.connection);
   }
 }

@@ -30,7 +30,7 @@ for (const { name, info, says } of asked) {
 
 Deno.test("explains plain HTTP where it is allowed", async () => {
   const section = { plainHttp: true, plainEndpoint: true };
-  const info = connection({ protocol: "http" });
+  const info = connection({ protocol: "http", listenerKind: "http" });
   const { steps, decision } = explain(configOf(section), info);
   assert.equal(steps.length, 3);
   await using gateway = new TestGateway({ section });

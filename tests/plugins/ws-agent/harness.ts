@@ -211,6 +211,7 @@ export class TestGateway implements AsyncDisposable {
       node,
       registry: this.registry.at(node),
       nodes: 2,
+      httpsPort: 443,
       listen: ({ port }) => this.#listen(index, port),
       openOn: (to, purpose, info) => this.#openOn(index, to, purpose, info),
     };

@@ -15,6 +15,7 @@ function plane(): PlaneContext {
   return {
     node: "data-plane-0",
     nodes: 1,
+    httpsPort: 443,
     registry: new LocalRegistry().at("data-plane-0"),
     listen: refuse,
     openOn: refuse,

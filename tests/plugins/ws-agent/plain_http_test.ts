@@ -10,7 +10,11 @@ const NEVER = new AbortController().signal;
 /** A connection without TLS, as the core hands it over. */
 function plain(gateway: TestGateway): { client: PipeEnd; served: Promise<void> } {
   const [client, end] = pipe();
-  const info = connection({ protocol: "http", destination: { address: "127.0.0.1", port: 8080 } });
+  const info = connection({
+    protocol: "http",
+    listenerKind: "http",
+    destination: { address: "127.0.0.1", port: 8080 },
+  });
   return { client, served: gateway.plugin.handle(end, info, { signal: NEVER }) };
 }
 
