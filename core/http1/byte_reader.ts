@@ -42,6 +42,11 @@ export class ByteReader {
     this.#end = HEADROOM + first.length;
   }
 
+  /** Whether the peer's FIN has come. */
+  get finished(): boolean {
+    return this.#finished;
+  }
+
   /** How many bytes lie ready. */
   get available(): number {
     return this.#end - this.#start;

@@ -32,17 +32,16 @@ export async function readFirstRequest(stream: ByteStream): Promise<FirstRequest
       if (first < UPPER_A || first > UPPER_Z) return "unknown";
       const result = head.parse(reader.bytes);
       if (result === "more") continue;
-      return result === "done" ? kept(reader.bytes) : result;
+      return result === "done" ? kept(head, reader.bytes) : result;
     }
   } finally {
     reader.release();
   }
 }
 
-/** The reader's buffer is somebody else's next: the head is parsed once more, out of a copy. */
-function kept(bytes: Uint8Array): FirstRequest {
+/** The reader's buffer is somebody else's next: the head's positions are in a copy from here on. */
+function kept(head: RequestHead, bytes: Uint8Array): FirstRequest {
   const seen = bytes.slice();
-  const head = new RequestHead();
-  head.parse(seen);
+  head.fields.bytes = seen;
   return { head, seen };
 }

@@ -41,14 +41,10 @@ export class PlainHttp {
   async serve(stream: ByteStream, connection: ConnectionInfo, signal: AbortSignal): Promise<void> {
     const first = await this.#readFirst(stream, signal);
     if (first === undefined || typeof first === "string") return closeQuietly(stream);
-    try {
-      if ("word" in first) {
-        return await this.#refuse(stream, first.status, `The request is malformed: ${first.word}`);
-      }
-      await this.#serveFirst(first, stream, connection, signal);
-    } finally {
-      closeQuietly(stream);
+    if ("word" in first) {
+      return await this.#refuse(stream, first.status, `The request is malformed: ${first.word}`);
     }
+    await this.#serveFirst(first, stream, connection, signal);
   }
 
   async #readFirst(
@@ -67,6 +63,7 @@ export class PlainHttp {
     }
   }
 
+  /** Whoever serves it owns the stream. */
   async #serveFirst(
     first: FirstRequest,
     stream: ByteStream,

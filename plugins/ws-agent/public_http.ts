@@ -2,6 +2,7 @@ import type { ByteStream, ConnectionInfo, Log } from "../../core/plugin/mod.ts";
 import { printable } from "./auth/printable.ts";
 import type { Counters } from "./counters.ts";
 import type { HttpBackend, RequestEvent } from "./http/backend.ts";
+import { Draining } from "./http/draining.ts";
 import type { ServeHttpOptions } from "./http/options.ts";
 import { nameKey } from "./names.ts";
 import type { PublicStreams } from "./public_streams.ts";
@@ -31,7 +32,7 @@ export interface PublicHttpOptions {
 /** Public HTTP of tunnels: each stream of a connection goes to whoever has its name at that moment. */
 export class PublicHttp {
   readonly #tools: PublicHttpTools;
-  readonly #draining = new AbortController();
+  readonly #draining = new Draining();
 
   constructor(tools: PublicHttpTools) {
     this.#tools = tools;
@@ -51,7 +52,7 @@ export class PublicHttp {
     };
     await serveHttp(stream, connection, backend, {
       signal,
-      draining: this.#draining.signal,
+      draining: this.#draining,
       secure,
       events: (event) => this.#requested(event, hostname, connection),
     });
@@ -59,7 +60,7 @@ export class PublicHttp {
 
   /** Requests at hand are served to their end, and no others. */
   drain(): void {
-    this.#draining.abort();
+    this.#draining.begin();
   }
 
   #requested(event: RequestEvent, host: string, { id, source }: ConnectionInfo): void {

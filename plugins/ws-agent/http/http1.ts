@@ -27,9 +27,9 @@ import { UpstreamPool } from "./upstream.ts";
 
 /**
  * What the connection waits for: a request; the rest of its head; the rest of its body; the service; more of two messages
- * that are under way; more of an upgraded connection; the client's goodbye.
+ * that are under way; more of an upgraded connection; the client's goodbye; the service's.
  */
-type Phase = "idle" | "head" | "body" | "service" | "streaming" | "upgraded" | "goodbye";
+type Phase = "idle" | "head" | "body" | "service" | "streaming" | "upgraded" | "goodbye" | "leaving";
 
 /** Serves one public HTTP/1.1 connection: its requests in their order, each over the connection's own stream to the service. */
 export class Http1Connection implements BodyListener {
@@ -73,6 +73,7 @@ export class Http1Connection implements BodyListener {
     } catch {
       // The client has left. Each of its requests has told its own end by then.
     }
+    if (this.#failure === undefined) await this.#leave();
     this.close();
     await this.#exchange?.sending;
     this.#client.release();
@@ -129,7 +130,7 @@ export class Http1Connection implements BodyListener {
     const { draining, timeouts } = this.#options;
     this.#await("idle", timeouts.keepAliveMs);
     while (bytes.available === 0) {
-      if (draining?.aborted || !await this.#client.fill()) return false;
+      if (draining?.begun || !await this.#client.fill()) return false;
     }
     this.#await("head", timeouts.headerMs);
     this.#record.begin();
@@ -169,7 +170,7 @@ export class Http1Connection implements BodyListener {
     const { keepAlive, version } = this.#head;
     const shape = {
       version,
-      keepAlive: keepAlive && version === "1.1" && this.#body.ended && !this.#options.draining?.aborted,
+      keepAlive: keepAlive && version === "1.1" && this.#body.ended && !this.#options.draining?.begun,
     };
     this.#await("streaming", this.#options.timeouts.idleMs);
     const isWhole = await this.#orLeave(this.#responses.forward(upstream, shape));
@@ -202,7 +203,7 @@ export class Http1Connection implements BodyListener {
     const { body, keepAlive, method, version } = this.#head;
     const isUnderstood = word !== "bad_request";
     const mayFollow = isUnderstood && keepAlive && version === "1.1" && body === "none" &&
-      this.#failure === undefined && !this.#options.draining?.aborted;
+      this.#failure === undefined && !this.#options.draining?.begun;
     this.#lingers = !mayFollow;
     const page = errorPage(status, { accept: this.#accept, hostname: this.#backend.hostname });
     await this.#orLeave(this.#responses.page(page, isUnderstood ? method : "GET", mayFollow));
@@ -225,10 +226,18 @@ export class Http1Connection implements BodyListener {
     const { bytes, closed, stream } = this.#client;
     if (closed) return;
     this.#await("goodbye", this.#options.timeouts.lingerMs);
-    await stream.closeWrite();
+    // To a client whose FIN has come, closing says the same. TLS has a goodbye of its own.
+    if (!bytes.finished || this.#options.secure) await stream.closeWrite();
     await this.#exchange?.sending; // it may still be reading
     if (!this.#lingers && this.#body.ended && bytes.available === 0) return;
     do bytes.consume(bytes.available); while (await this.#client.fill());
+  }
+
+  /** The client is done with, and so is its stream to the service. */
+  async #leave(): Promise<void> {
+    this.#client.close();
+    this.#await("leaving", this.#options.timeouts.lingerMs);
+    await this.#pool.leave();
   }
 
   #await(phase: Phase, ms: number): void {
@@ -241,6 +250,8 @@ export class Http1Connection implements BodyListener {
       case "idle":
       case "goodbye":
         return this.#client.close();
+      case "leaving":
+        return this.#pool.close();
       case "head":
         return this.#refuseSlowHead();
       case "body":
@@ -249,14 +260,14 @@ export class Http1Connection implements BodyListener {
         this.#exchange?.abort();
         return;
       case "streaming":
-        return this.#leave(IDLE);
+        return this.#giveUp(IDLE);
       case "upgraded":
         return this.#endIfIdle();
     }
   }
 
   /** The client is not there any more, or not to be waited for. */
-  #leave(failure: Failure): void {
+  #giveUp(failure: Failure): void {
     this.#failure ??= failure;
     this.#exchange?.abort();
     this.#client.close();
@@ -272,7 +283,7 @@ export class Http1Connection implements BodyListener {
 
   #endIfIdle(): void {
     const moved = this.#relayed.sent.bytes + this.#relayed.received.bytes;
-    if (moved === this.#relayedBefore) this.#leave(IDLE);
+    if (moved === this.#relayedBefore) this.#giveUp(IDLE);
     this.#relayedBefore = moved;
   }
 
@@ -283,7 +294,7 @@ export class Http1Connection implements BodyListener {
 
   /** FIN may be a half-close, but not behind TLS: there no client sends it that is still there. */
   readonly #onSurprise = (came: boolean | undefined): void => {
-    if (came === undefined || (!came && this.#options.secure)) this.#leave(CLIENT_CLOSED);
+    if (came === undefined || (!came && this.#options.secure)) this.#giveUp(CLIENT_CLOSED);
   };
 
   counted(bytes: number): void {
@@ -307,7 +318,7 @@ export class Http1Connection implements BodyListener {
   }
 
   broken(fault: HttpFault | undefined): void {
-    if (fault === undefined) this.#leave(CLIENT_CLOSED);
+    if (fault === undefined) this.#giveUp(CLIENT_CLOSED);
     else this.#failure ??= badRequest(fault);
   }
 }

@@ -59,7 +59,7 @@ export class Http2Connection {
     this.#session.on("stream", this.#onStream);
     this.#session.once("close", () => this.close());
     this.#patience.allow(options.timeouts.keepAliveMs);
-    if (options.draining?.aborted) this.drain();
+    if (options.draining?.begun) this.drain();
   }
 
   /** Resolves when the connection is closed and nothing of it is left; never rejects. */

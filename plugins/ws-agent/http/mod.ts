@@ -10,6 +10,7 @@ import { Http2Connection } from "./http2.ts";
 import { DEFAULT_TIMEOUTS, type ServeHttpOptions, type ServingOptions } from "./options.ts";
 
 export type { HttpBackend, RequestEvent } from "./backend.ts";
+export { Draining } from "./draining.ts";
 export { DEFAULT_TIMEOUTS, type HttpTimeouts, type ServeHttpOptions } from "./options.ts";
 export { HttpRefusal, type RefusalStatus, refusingBackend } from "./refusal.ts";
 
@@ -33,14 +34,13 @@ export async function serveHttp(
   const Connection = connection.terminated?.alpn === "h2" ? Http2Connection : Http1Connection;
   const served = new Connection(stream, connection, backend, options);
   const close = () => served.close();
-  const drain = () => served.drain();
   signal.addEventListener("abort", close);
-  draining?.addEventListener("abort", drain);
+  draining?.add(served);
   if (signal.aborted) close();
   try {
     await served.serve();
   } finally {
     signal.removeEventListener("abort", close);
-    draining?.removeEventListener("abort", drain);
+    draining?.delete(served);
   }
 }

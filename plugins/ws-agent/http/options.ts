@@ -1,4 +1,5 @@
 import type { RequestEvent } from "./backend.ts";
+import type { Draining } from "./draining.ts";
 
 /** How long is waited for what, in milliseconds; 0: for ever. Each comes up to half a second late. */
 export interface HttpTimeouts {
@@ -32,7 +33,7 @@ export interface ServeHttpOptions {
   /** Closes the connection at once. */
   readonly signal: AbortSignal;
   /** The gateway is about to end: requests at hand are served, and no others. */
-  readonly draining?: AbortSignal | undefined;
+  readonly draining?: Draining | undefined;
   /** Called exactly once for each request, when it is over. Must not throw. */
   readonly events: (event: RequestEvent) => void;
   /** Whether the client came by TLS. @default it did when `connection.terminated` is there */
@@ -44,6 +45,6 @@ export interface ServeHttpOptions {
 export interface ServingOptions {
   readonly timeouts: HttpTimeouts;
   readonly secure: boolean;
-  readonly draining: AbortSignal | undefined;
+  readonly draining: Draining | undefined;
   readonly events: (event: RequestEvent) => void;
 }

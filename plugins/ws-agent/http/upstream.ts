@@ -1,6 +1,6 @@
 import { coarseNow } from "../../../core/data_plane/streams/coarse_timeouts.ts";
 import { BodyReader, ResponseHead } from "../../../core/http1/mod.ts";
-import { closeQuietly } from "../../../core/plugin/mod.ts";
+import { type ByteStream, closeQuietly } from "../../../core/plugin/mod.ts";
 import type { HttpBackend } from "./backend.ts";
 import { ReadAhead } from "./read_ahead.ts";
 
@@ -10,21 +10,37 @@ import { ReadAhead } from "./read_ahead.ts";
  */
 const TRUSTED_IDLE_MS = 2000;
 
+/** What ends the waits for a stream: one for all, because making an error costs more than what it is for. */
+const OVER = new DOMException("The connection is over", "AbortError");
+
 /** One stream to the service, for one exchange after the other. */
 export class Upstream extends ReadAhead {
   readonly head = new ResponseHead();
   readonly body: BodyReader = new BodyReader(this.bytes);
   /** {@link coarseNow} of when it was given back. */
   idleSince = 0;
+
+  /** Sends FIN and waits for the other. Never rejects. */
+  async leave(): Promise<void> {
+    try {
+      await this.stream.closeWrite();
+      await this.fill();
+    } catch {
+      // It has gone by itself, or was closed here.
+    }
+  }
 }
 
 /** The streams that one public connection uses, and those of them that wait. No other connection's requests go over them. */
 export class UpstreamPool {
   readonly #backend: HttpBackend;
   readonly #maxIdle: number;
-  readonly #ending = new AbortController();
   readonly #used = new Set<Upstream>();
   readonly #idle: Upstream[] = [];
+  /** Made for the first that is waited for. */
+  #waits: AbortController | undefined;
+  #waiting = 0;
+  #closed = false;
 
   /** @param maxIdle How many are kept while nobody uses them. */
   constructor(backend: HttpBackend, maxIdle: number) {
@@ -51,21 +67,30 @@ export class UpstreamPool {
   }
 
   async #connect(): Promise<Upstream> {
-    const { signal } = this.#ending;
-    const stream = await this.#backend.open(signal);
-    if (signal.aborted) {
+    const stream = await this.#open();
+    if (this.#closed) {
       closeQuietly(stream);
-      signal.throwIfAborted();
+      throw OVER;
     }
     const upstream = new Upstream(stream);
     this.#used.add(upstream);
     return upstream;
   }
 
+  async #open(): Promise<ByteStream> {
+    this.#waits ??= new AbortController();
+    this.#waiting++;
+    try {
+      return await this.#backend.open(this.#waits.signal);
+    } finally {
+      this.#waiting--;
+    }
+  }
+
   /** The exchange is over and has left the stream clean. It waits for the next one; whatever comes unasked spoils it. */
   give(upstream: Upstream): void {
     this.#used.delete(upstream);
-    if (this.#ending.signal.aborted || this.#idle.length >= this.#maxIdle || upstream.bytes.available > 0) {
+    if (this.#closed || this.#idle.length >= this.#maxIdle || upstream.bytes.available > 0) {
       return upstream.release();
     }
     upstream.idleSince = coarseNow();
@@ -86,9 +111,23 @@ export class UpstreamPool {
     upstream.release();
   }
 
+  /**
+   * The streams that nobody uses are not needed any more: the service is told so by FIN, and by its own it lets them go. Resolves when they
+   * are all closed, which {@link close} hastens. A stream that is closed with its service still there has to be reset: that is an error at
+   * both of its ends, and costs more than opening it did.
+   */
+  async leave(): Promise<void> {
+    for (const upstream of this.#idle.splice(0)) {
+      this.#used.add(upstream);
+      await upstream.leave();
+      this.drop(upstream);
+    }
+  }
+
   /** Closes all streams and ends all waits for one. Those in use are still to be dropped. */
   close(): void {
-    this.#ending.abort();
+    this.#closed = true;
+    if (this.#waiting > 0) this.#waits?.abort(OVER);
     for (const upstream of this.#used) upstream.close();
     for (const upstream of this.#idle.splice(0)) upstream.release();
   }

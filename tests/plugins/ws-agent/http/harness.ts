@@ -35,7 +35,7 @@ export class TestProxy implements AsyncDisposable {
   readonly #options: ProxyOptions;
   readonly #listener: Deno.TcpListener;
   readonly #ending = new AbortController();
-  readonly #draining = new AbortController();
+  readonly #draining = new Draining();
   readonly #open = new Set<Promise<void>>();
   readonly #accepting: Promise<void>;
 
@@ -62,7 +62,7 @@ export class TestProxy implements AsyncDisposable {
     const accepted = await accept?.(socket) ?? { stream: socket, info: {} };
     const options: ServeHttpOptions = {
       signal: this.#ending.signal,
-      draining: this.#draining.signal,
+      draining: this.#draining,
       events: (event) => this.events.push(event),
       secure,
       timeouts: this.#options.timeouts,
@@ -82,7 +82,7 @@ export class TestProxy implements AsyncDisposable {
   }
 
   drain(): void {
-    this.#draining.abort();
+    this.#draining.begin();
   }
 
   /** Public connections that are open. */
