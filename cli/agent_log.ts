@@ -19,6 +19,7 @@ export function logAgentEvent(log: Log, event: AgentEvent): void {
     case "refused":
       return log.warn("service_refused", {
         service: event.service,
+        code: event.word,
         reason: event.reason,
         retryMs: event.retryMs,
       });

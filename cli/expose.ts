@@ -124,8 +124,8 @@ function faultAtStart(
     const hint = isDevelopment ? "; start one with deno task gateway, or give --gateway" : "";
     return new CommandError(safe(event.reason) + hint, EXIT.couldNotStart);
   }
-  // A name that somebody has may be free in a moment: its agent may have been lost just now.
-  if (event.kind !== "refused" || /\bheld\b/.test(event.reason)) return undefined;
+  // What passes is waited for: a name that somebody has may be free in a moment, since its agent was lost just now.
+  if (event.kind !== "refused" || !event.isFinal) return undefined;
   return new CommandError(
     `The gateway does not take "${event.service}": ${safe(event.reason)}`,
     EXIT.couldNotStart,

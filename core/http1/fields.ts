@@ -53,6 +53,19 @@ const LINE = 0, NAME = 1, VALUE_START = 2, VALUE_END = 3, VALUE_LF = 4, LAST_LF 
 
 const FIRST_CAPACITY = 24;
 
+/** Where the fields of one section are, and the hashes of their names. */
+interface Positions {
+  /** Where name and value of each field start and end. 16 bits: no section ends behind 65,535 (see `limit`). */
+  readonly spans: Uint16Array;
+  readonly hashes: Int32Array;
+}
+
+/** Those of tables that are at rest: two arrays for each connection are more work to make than a head is to parse. */
+const spare: Positions[] = [];
+const MAX_SPARE = 512;
+const NOWHERE: Positions = { spans: new Uint16Array(), hashes: new Int32Array() };
+const NOTHING = new Uint8Array();
+
 /**
  * The fields of one head or trailer section, as positions in the bytes that they came in. Reused for one section after
  * the other; nothing is decoded before it is asked for.
@@ -63,15 +76,14 @@ export class FieldTable {
   /** How many fields there are. */
   count = 0;
   /** What the positions are in. */
-  bytes: Uint8Array = new Uint8Array();
+  bytes: Uint8Array = NOTHING;
   /** Where the section begins and where it ends, the empty line included. */
   start = 0;
   end = 0;
   /** What Connection lists besides its options. Set by whoever reads Connection. */
   listed: FieldSet | undefined;
-  /** Where name and value of each field start and end. 16 bits: no section ends behind 65,535 (see `limit`). */
-  #spans = new Uint16Array(4 * FIRST_CAPACITY);
-  #hashes = new Int32Array(FIRST_CAPACITY);
+  #spans = NOWHERE.spans;
+  #hashes = NOWHERE.hashes;
   #state = LINE;
   #at = 0;
   #limit = 0;
@@ -88,6 +100,7 @@ export class FieldTable {
    * @param limit Where it must have ended, at most 65,535.
    */
   begin(start: number, limit: number): void {
+    if (this.#spans.length === 0) this.#take(spare.pop() ?? positions(FIRST_CAPACITY));
     this.count = 0;
     this.listed = undefined;
     this.start = start;
@@ -95,6 +108,22 @@ export class FieldTable {
     this.#state = LINE;
     this.#at = start;
     this.#limit = limit;
+  }
+
+  /** Gives its memory back until the next section begins: there are no fields then. Harmless twice. */
+  release(): void {
+    this.count = 0;
+    this.bytes = NOTHING;
+    this.listed = undefined;
+    if (this.#hashes.length === FIRST_CAPACITY && spare.length < MAX_SPARE) {
+      spare.push({ spans: this.#spans, hashes: this.#hashes });
+    }
+    this.#take(NOWHERE);
+  }
+
+  #take({ spans, hashes }: Positions): void {
+    this.#spans = spans;
+    this.#hashes = hashes;
   }
 
   /**
@@ -182,12 +211,10 @@ export class FieldTable {
   }
 
   #grow(): void {
-    const spans = new Uint16Array(4 * MAX_FIELDS);
-    const hashes = new Int32Array(MAX_FIELDS);
-    spans.set(this.#spans);
-    hashes.set(this.#hashes);
-    this.#spans = spans;
-    this.#hashes = hashes;
+    const larger = positions(MAX_FIELDS);
+    larger.spans.set(this.#spans);
+    larger.hashes.set(this.#hashes);
+    this.#take(larger);
   }
 
   /** Where the name of field `i` starts in {@link bytes}, and with it the line. */
@@ -256,4 +283,8 @@ export class FieldTable {
     for (let i = this.find(lower); i >= 0; i = this.find(lower, i + 1)) values.push(this.value(i));
     return values;
   }
+}
+
+function positions(capacity: number): Positions {
+  return { spans: new Uint16Array(4 * capacity), hashes: new Int32Array(capacity) };
 }

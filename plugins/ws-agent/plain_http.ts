@@ -79,6 +79,7 @@ export class PlainHttp {
       return await endpoint.serve(stream, connection, signal, first);
     }
     if (this.#isServed(hostname)) {
+      head.fields.release();
       return await http.serve(replaying(stream, seen), connection, { hostname, secure: false, signal });
     }
     await this.#redirect(stream, hostname, head.path);

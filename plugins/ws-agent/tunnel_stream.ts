@@ -1,7 +1,10 @@
-import { type ByteStream, writeAll } from "../../core/plugin/mod.ts";
+import { BufferPool, type ByteStream, writeAll } from "../../core/plugin/mod.ts";
 
 /** What still fits behind the header in one piece. Larger first writes go by themselves: a copy would cost more than a frame. */
 const MAX_TOGETHER_BYTES = 16 * 1024;
+
+/** What most headers and first requests fit into, for the time of one write. */
+const buffers = new BufferPool(2048, Infinity, 256);
 
 /**
  * A stream to an agent that begins with `header`. It goes out together with the first bytes, as one frame of the
@@ -52,7 +55,9 @@ class TunnelStream implements ByteStream {
       return await this.#stream.write(data);
     }
     this.#header = undefined;
-    const together = new Uint8Array(header.length + data.length);
+    const length = header.length + data.length;
+    const buffer = length <= buffers.size ? buffers.take() : undefined;
+    const together = buffer?.subarray(0, length) ?? new Uint8Array(length);
     together.set(header);
     together.set(data, header.length);
     const sending = writeAll(this.#stream, together);
@@ -61,6 +66,7 @@ class TunnelStream implements ByteStream {
       await sending;
     } finally {
       this.#sending = undefined;
+      if (buffer !== undefined) buffers.give(buffer);
     }
     return data.length;
   }

@@ -141,13 +141,13 @@ const FAILURES: readonly {
   },
   {
     name: "a refused token",
-    gateway: { authFail: () => "The token is not known \x1b[31m" },
+    gateway: { authFail: () => "bad_token: The token is not known \x1b[31m" },
     code: 3,
     says: /^postern: The gateway refuses this agent: The token is not known \ufffd\[31m\n/m,
   },
   {
     name: "a service that the token may not register",
-    gateway: { registerFail: () => "The token may not register demo.example.com" },
+    gateway: { registerFail: () => "not_allowed: The token may not register demo.example.com" },
     code: 2,
     says: /^postern: The gateway does not take "demo": The token may not register demo\.example\.com\n/m,
   },

@@ -72,7 +72,14 @@ Deno.test("the states that a tunnel goes through", () => {
   assert.equal(shown(), "connecting");
   tunnel.apply({ kind: "connected", connection: 0, gateway: "" }, NOON);
   tunnel.apply(
-    { kind: "refused", service: "demo", reason: '"demo" is held by another agent', retryMs: 1234 },
+    {
+      kind: "refused",
+      service: "demo",
+      word: "held",
+      reason: '"demo" is held by another agent',
+      isFinal: false,
+      retryMs: 1234,
+    },
     NOON,
   );
   assert.equal(shown(), 'refused: "demo" is held by another agent; trying again in 1.2 s');

@@ -61,6 +61,8 @@ class DarkableStream implements NetworkStream {
   /** What comes late, in the dark, must not get into memory that has become somebody else's. */
   readonly #buffer = new Uint8Array(4096);
   #dark = false;
+  #isClosed = false;
+  /** Of the read that is open. */
   #reject = (_: Error) => {};
 
   constructor(connection: Deno.TcpConn, closed: () => void) {
@@ -75,6 +77,7 @@ class DarkableStream implements NetworkStream {
 
   read(into: Uint8Array): Promise<number | null> {
     return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(new Deno.errors.BadResource("Closed"));
       this.#reject = reject;
       if (this.#dark) return;
       this.#connection.read(this.#buffer.subarray(0, into.length)).then((length) => {
@@ -94,8 +97,9 @@ class DarkableStream implements NetworkStream {
   }
 
   close(): void {
-    if (this.#dark) return this.#reject(new Deno.errors.Interrupted("Closed"));
-    this.end();
+    this.#isClosed = true;
+    if (this.#dark) this.#reject(new Deno.errors.Interrupted("Closed"));
+    else this.end();
   }
 
   /** Also in the dark. */

@@ -34,6 +34,8 @@ export interface TunnelsOptions extends Pick<TestGatewayOptions, "threads" | "ti
   readonly config?: Readonly<Record<string, unknown>>;
   /** More plugins, behind ours. */
   readonly plugins?: Readonly<Record<string, unknown>>;
+  /** What the certificate is for beside the names under the domain. */
+  readonly hostnames?: readonly string[];
   /** More for each token's entry in the token file. */
   readonly tokens?: Partial<Readonly<Record<Owner, Readonly<Record<string, unknown>>>>>;
 }
@@ -75,7 +77,7 @@ export class Tunnels implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await temporaryFolder()).path;
     const authority = await createAuthority();
-    const certificate = await authority.issue({ names: [`*.${DOMAIN}`] });
+    const certificate = await authority.issue({ names: [`*.${DOMAIN}`, ...options.hostnames ?? []] });
     await writePem(folder, "server", certificate.certificate);
     await writePem(folder, "server-key", certificate.key);
     const tokens = { alice: createToken(), bob: createToken() };
@@ -154,9 +156,14 @@ export class Tunnels implements AsyncDisposable {
   }
 
   /** A public connection by TLS to a name below the domain, its handshake done. The certificate is verified. */
-  async connectTls(name: string, ca: string = this.ca): Promise<Deno.TlsConn> {
+  connectTls(name: string, ca: string = this.ca): Promise<Deno.TlsConn> {
+    return this.connectHost(`${name}.${DOMAIN}`, ca);
+  }
+
+  /** As {@link connectTls}, to a full host name. */
+  async connectHost(hostname: string, ca: string = this.ca): Promise<Deno.TlsConn> {
     const tls = await Deno.startTls(await this.connect(this.port), {
-      hostname: `${name}.${DOMAIN}`,
+      hostname,
       caCerts: [ca],
       alpnProtocols: ["http/1.1"],
     });

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Clock, SYSTEM_CLOCK } from "../clock.ts";
 import type { ServiceRegistered } from "../control/messages.ts";
 import { pause } from "./backoff.ts";
+import type { Refused } from "./control_channel.ts";
 import type { AgentEnd, AgentEvent, AgentStatus } from "./events.ts";
 import { formatGateway } from "./gateway_address.ts";
 import { Line } from "./line.ts";
@@ -219,7 +220,7 @@ export class Agent implements AsyncDisposable {
       times: { ...LINK_TIMES, ...this.#options.linkTimes },
       events: {
         registered: (service, answer) => this.#registered(service, answer),
-        refused: (service, reason, retryMs) => this.#refused(service, reason, retryMs),
+        refused: (service, refusal, retryMs) => this.#refused(service, refusal, retryMs),
       },
       serve: (stream, link) => this.#streams.serve(stream, link.registrations),
       signal,
@@ -291,8 +292,15 @@ export class Agent implements AsyncDisposable {
     });
   }
 
-  #refused(service: AgentService, reason: string, retryMs: number): void {
-    this.#tell(service.name, reason, { kind: "refused", service: service.name, reason, retryMs });
+  #refused({ name }: AgentService, { reason: { word, text }, course }: Refused, retryMs: number): void {
+    this.#tell(name, JSON.stringify([word, text]), {
+      kind: "refused",
+      service: name,
+      ...(word !== undefined && { word }),
+      reason: text,
+      isFinal: course === "final",
+      retryMs,
+    });
   }
 
   /** Each of the parallel connections finds the same; it is told once. */

@@ -1,16 +1,23 @@
 import { type ByteStream, closeQuietly, GatewayError, writeAll } from "../../../core/plugin/mod.ts";
 import { encodeControl } from "../control/codec.ts";
 import type { ControlMessage, RegisterService, ServiceRegistered, Uuid } from "../control/messages.ts";
+import { type Course, courseOf, parseReason, type Reason } from "../control/reason.ts";
 import { ControlReader } from "../control/reader.ts";
 
-/** The gateway has said no. `reason` is its text, as it came. */
+/** The gateway has said no. */
 export class Refused extends Error {
   override readonly name = "Refused";
-  readonly reason: string;
+  /** As it came. */
+  readonly reason: Reason;
+  /** Whether to ask again. */
+  readonly course: Course;
 
-  constructor(reason: string) {
-    super(reason);
-    this.reason = reason;
+  /** @param reason As it stands in the message. */
+  constructor(message: "authFail" | "registerFail", reason: string) {
+    const parsed = parseReason(reason);
+    super(parsed.text);
+    this.reason = parsed;
+    this.course = courseOf(message, parsed.word);
   }
 }
 
@@ -23,7 +30,7 @@ interface Question {
 /** How the channel ended. */
 export interface ControlEnd {
   /** What the gateway said of it, as it came; absent: nothing. */
-  readonly farewell?: string;
+  readonly farewell?: Reason;
   /** What broke, for the log. */
   readonly fault?: string;
 }
@@ -37,7 +44,7 @@ export class ControlChannel {
   readonly #reader: ControlReader;
   readonly #questions: Question[] = [];
   #writing: Promise<void> = Promise.resolve();
-  #farewell: string | undefined;
+  #farewell: Reason | undefined;
   /** Settles when nothing comes any more; never rejects. */
   readonly ended: Promise<ControlEnd>;
 
@@ -48,7 +55,10 @@ export class ControlChannel {
     this.ended = this.#serve().then((fault) => {
       for (const { reject } of this.#questions.splice(0)) {
         reject(
-          new GatewayError("dial-failed", this.#farewell ?? fault ?? "The gateway closed the connection"),
+          new GatewayError(
+            "dial-failed",
+            this.#farewell?.text ?? fault ?? "The gateway closed the connection",
+          ),
         );
       }
       closeQuietly(stream);
@@ -65,7 +75,7 @@ export class ControlChannel {
   async authenticate(token: string, clientId: Uuid): Promise<Uuid> {
     const answer = await this.#ask({ type: "auth", token, clientId }, ["authOk", "authFail"]);
     if (answer.type === "authOk") return answer.tunnelId;
-    throw new Refused(answer.type === "authFail" ? answer.reason : "");
+    throw new Refused("authFail", answer.type === "authFail" ? answer.reason : "");
   }
 
   /** @throws {Refused} {GatewayError} As {@link authenticate}. */
@@ -75,7 +85,7 @@ export class ControlChannel {
       "registerFail",
     ]);
     if (answer.type === "serviceRegistered") return answer;
-    throw new Refused(answer.type === "registerFail" ? answer.reason : "");
+    throw new Refused("registerFail", answer.type === "registerFail" ? answer.reason : "");
   }
 
   unregister(serviceId: Uuid): void {
@@ -112,7 +122,7 @@ export class ControlChannel {
     try {
       for (let message; (message = await this.#reader.read()) !== null;) {
         if (message.type === "disconnect") {
-          this.#farewell = message.reason;
+          this.#farewell = parseReason(message.reason);
           return undefined;
         }
         const fault = await this.#take(message);

@@ -2,7 +2,7 @@ import type { AgentEvent } from "./events.ts";
 
 /** How long an event may wait for others: a message for each request would cost more than the request. In milliseconds. */
 const BATCH_MS = 30;
-/** Events that may wait. What comes while so many do is counted and dropped. */
+/** Events that may wait. Requests that come while so many do are counted and dropped. */
 const MAX_WAITING = 2000;
 
 /** Hands events on, some at a time. */
@@ -17,9 +17,11 @@ export class EventBatch {
   }
 
   add(event: AgentEvent): void {
-    // Only requests come by the thousand, and only they may be missed.
-    if (event.kind === "request" && this.#waiting.length >= MAX_WAITING) this.#dropped++;
-    else this.#waiting.push(event);
+    // Only what the public can bring about comes by the thousand, and only that may be missed.
+    const mayBeMissed = event.kind === "request" || event.kind === "target_failed";
+    if (mayBeMissed && this.#waiting.length >= MAX_WAITING) {
+      if (event.kind === "request") this.#dropped++;
+    } else this.#waiting.push(event);
     this.#timer ??= setTimeout(() => this.flush(), BATCH_MS);
   }
 

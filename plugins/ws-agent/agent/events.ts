@@ -22,7 +22,16 @@ export type AgentEvent =
   /** The public reaches a service, or by another address than before. */
   | ServicePublic
   /** The gateway does not take a service. It is asked again after `retryMs`. */
-  | { readonly kind: "refused"; readonly service: string; readonly reason: string; readonly retryMs: number }
+  | {
+    readonly kind: "refused";
+    readonly service: string;
+    /** The gateway's own for it, where it gives one. */
+    readonly word?: string;
+    readonly reason: string;
+    /** It will be the same until somebody has changed something. */
+    readonly isFinal: boolean;
+    readonly retryMs: number;
+  }
   /** A service is no longer among those of the agent. */
   | { readonly kind: "withdrawn"; readonly service: string }
   /** A connection could not be passed on to the local target. */

@@ -57,6 +57,7 @@ async function connectWithNode(
 ): Promise<ByteStream> {
   const end = () => closeQuietly(stream);
   signal.addEventListener("abort", end);
+  if (signal.aborted) end();
   try {
     return await connectTls(stream, { host, ...trusting(extraCa), insecure, alpn: ALPN, peer: "gateway" });
   } finally {

@@ -3,7 +3,7 @@ import { messageOf } from "../../../core/plugin/mod.ts";
 import { UpgradeRefused } from "../websocket/response_head.ts";
 import { Backoff, type BackoffBounds, pause } from "./backoff.ts";
 import type { GatewayLink, LinkEnd } from "./link.ts";
-import { isSuperseded, lostForGood } from "./refusal.ts";
+import { endsForGood, lostForGood } from "./refusal.ts";
 
 /** A connection that stood this long was a good one: the next wait is a short one again. */
 const STEADY_MS = 10_000;
@@ -57,12 +57,13 @@ export class Line {
       const outcome = await this.#attempt(signal);
       if (signal.aborted) return;
       if (outcome.kind === "lost") return this.#parts.lost(outcome.reason);
+      if (outcome.stoodMs >= STEADY_MS) backoff.reset();
       if (outcome.kind === "replace") {
-        backoff.reset();
-        await pause(clock, random() * reconnect.minMs, signal); // not every agent of the gateway at once
+        // At once, but not every agent of the gateway at the same time; a gateway that says so again and again waits.
+        const isSteady = outcome.stoodMs >= STEADY_MS;
+        await pause(clock, isSteady ? random() * reconnect.minMs : backoff.next(), signal);
         continue;
       }
-      if (outcome.stoodMs >= STEADY_MS) backoff.reset();
       const retryMs = backoff.next(outcome.retryAfterMs);
       this.#parts.disconnected(index, outcome.reason, outcome.stoodMs > 0, retryMs);
       await pause(clock, retryMs, signal);
@@ -94,15 +95,16 @@ export class Line {
     const left = await this.#leave(link);
     if (signal.aborted) return { kind: "failed", reason: "", stoodMs: 0 };
     this.link = undefined;
+    const stoodMs = Math.max(1, clock.monotonic() - since);
     if (left.kind === "replace") {
       this.retiring = link;
       this.slot = this.#parts.freeSlot();
       this.#parts.replacing(this.#parts.index, left.reason);
-      return { kind: "replace" };
+      return { kind: "replace", stoodMs };
     }
     const { reason, farewell } = left.end;
-    if (isSuperseded(farewell)) return { kind: "lost", reason };
-    return { kind: "failed", reason, stoodMs: Math.max(1, clock.monotonic() - since) };
+    if (endsForGood(farewell)) return { kind: "lost", reason };
+    return { kind: "failed", reason, stoodMs };
   }
 
   /** Until the connection ends, or is to be replaced. */
@@ -125,7 +127,7 @@ export class Line {
 }
 
 type Outcome =
-  | { readonly kind: "replace" }
+  | { readonly kind: "replace"; readonly stoodMs: number }
   | {
     readonly kind: "failed";
     readonly reason: string;

@@ -1,5 +1,6 @@
 import { type ByteStream, GatewayError } from "../../../core/plugin/mod.ts";
 import type { Clock } from "../clock.ts";
+import type { Reason } from "../control/reason.ts";
 import { connectWebSocket } from "../websocket/connect.ts";
 import { openYamux } from "../yamux/mod.ts";
 import type { YamuxSession, YamuxStream } from "../yamux/yamux.ts";
@@ -47,7 +48,7 @@ export interface LinkPlan {
 export interface LinkEnd {
   readonly reason: string;
   /** What the gateway said at the end, as it came. */
-  readonly farewell?: string;
+  readonly farewell?: Reason;
 }
 
 /**
@@ -198,7 +199,8 @@ export class GatewayLink {
       this.control.ended,
       this.session.ended,
     ]);
-    const told = fault ?? farewell ?? (kind === "closed" || kind === "peer_closed" ? undefined : detail);
+    const told = fault ?? farewell?.text ??
+      (kind === "closed" || kind === "peer_closed" ? undefined : detail);
     const reason = this.#reason ?? told ?? "The gateway closed the connection";
     this.close(reason);
     return { reason, ...(farewell !== undefined && { farewell }) };

@@ -8,6 +8,7 @@ import {
   messageOf,
   writeAll,
 } from "../../../core/plugin/mod.ts";
+import { LogOnce } from "../../../core/data_plane/log_once.ts";
 import { Deadlines } from "../../../core/data_plane/deadlines.ts";
 import { readStreamHeader, type StreamHeader, StreamHeaderFault } from "../stream_header.ts";
 import type { YamuxStream } from "../yamux/yamux.ts";
@@ -40,19 +41,31 @@ interface Parts {
   readonly watchRequests: () => boolean;
 }
 
+/** A stream of which it is not known yet whom it is for. */
+interface Arrival {
+  readonly stream: YamuxStream;
+  /** Aborted when there is nobody any more to do anything for. */
+  readonly gone: AbortController;
+}
+
 /** Serves the streams that the gateway opens: each is one public connection, for one of the agent's own targets. */
 export class PublicStreams {
   readonly #parts: Parts;
-  readonly #headers: Deadlines<YamuxStream>;
+  readonly #headers: Deadlines<Arrival>;
   readonly #dials: Deadlines<AbortController>;
   readonly #refusals: Deadlines<YamuxStream>;
+  /** A gateway may open them by the thousand. */
+  readonly #refused = new LogOnce();
   /** Since the start. */
   total = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
     const { headerMs, dialMs, refusalMs } = parts.times;
-    this.#headers = new Deadlines(headerMs, (stream) => stream.reset());
+    this.#headers = new Deadlines(headerMs, ({ stream, gone }) => {
+      stream.reset();
+      gone.abort();
+    });
     this.#dials = new Deadlines(dialMs, (dial) => dial.abort());
     this.#refusals = new Deadlines(refusalMs, (stream) => stream.reset());
   }
@@ -74,48 +87,58 @@ export class PublicStreams {
   }
 
   #refuse(reason: string): void {
-    this.#parts.emit({ kind: "stream_refused", reason });
+    if (this.#refused.may(reason)) this.#parts.emit({ kind: "stream_refused", reason });
   }
 
   async #serve(stream: YamuxStream, registrations: Registrations): Promise<void> {
-    const { header, rest, service } = await this.#begin(stream, registrations);
+    const gone = new AbortController();
+    stream.onReset = () => gone.abort();
+    const { header, rest, service } = await this.#begin({ stream, gone }, registrations);
+    if (gone.signal.aborted) return stream.reset();
     if (service === undefined) {
       stream.reset();
       return this.#refuse("It is for a service that is not registered");
     }
-    const upstream = await this.#dial(service, header, stream, rest);
+    const upstream = await this.#dial(service, header, { stream, gone }, rest);
     if (upstream === undefined) return;
+    const close = () => closeQuietly(upstream);
+    gone.signal.addEventListener("abort", close);
+    if (gone.signal.aborted) close();
     try {
       await this.#relay(service, header, stream, rest, upstream);
     } finally {
-      closeQuietly(upstream);
+      gone.signal.removeEventListener("abort", close);
+      close();
       closeQuietly(stream);
     }
   }
 
   /** Whom a stream is for, within its deadline. */
-  async #begin(stream: YamuxStream, registrations: Registrations) {
-    this.#headers.add(stream);
+  async #begin(arrival: Arrival, registrations: Registrations) {
+    this.#headers.add(arrival);
     try {
-      const { header, rest } = await readStreamHeader(stream);
-      return { header, rest, service: await registrations.find(header.serviceId) };
+      const { header, rest } = await readStreamHeader(arrival.stream);
+      return { header, rest, service: await registrations.find(header.serviceId, arrival.gone.signal) };
     } finally {
-      this.#headers.delete(stream);
+      this.#headers.delete(arrival);
     }
   }
 
-  /** @returns `undefined`: the target is not there, and the client knows. */
+  /** @returns `undefined`: the target is not there, and the client knows; or the client is gone. */
   async #dial(
     service: AgentService,
     header: StreamHeader,
-    stream: YamuxStream,
+    { stream, gone }: Arrival,
     rest: Uint8Array,
   ): Promise<ByteStream | undefined> {
     const late = new AbortController();
+    const giveUp = () => late.abort();
+    gone.signal.addEventListener("abort", giveUp);
     this.#dials.add(late);
     try {
       return await this.#parts.dialer.dial(service.target, late.signal, proxyHeader(service, header));
     } catch (error) {
+      if (gone.signal.aborted) return undefined;
       this.#parts.emit({
         kind: "target_failed",
         service: service.name,
@@ -128,6 +151,7 @@ export class PublicStreams {
       return undefined;
     } finally {
       this.#dials.delete(late);
+      gone.signal.removeEventListener("abort", giveUp);
     }
   }
 

@@ -8,7 +8,7 @@ import { formatTarget } from "./target.ts";
 /** Who wants to know what became of services on one connection. */
 export interface RegistrationEvents {
   registered(service: AgentService, answer: ServiceRegistered): void;
-  refused(service: AgentService, reason: string, retryMs: number): void;
+  refused(service: AgentService, refusal: Refused, retryMs: number): void;
 }
 
 interface Parts {
@@ -34,7 +34,7 @@ export class Registrations {
   readonly #byId = new Map<Uuid, Entry>();
   /** Questions on their way, and who waits for one of them to be answered. */
   #open = 0;
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #closed = false;
 
   constructor(control: Pick<ControlChannel, "register" | "unregister">, parts: Parts) {
@@ -59,12 +59,16 @@ export class Registrations {
     await Promise.all(first);
   }
 
-  /** The service that a stream is for; one whose registration may just be on its way is waited for. */
-  async find(id: Uuid): Promise<AgentService | undefined> {
+  /**
+   * The service that a stream is for; one whose registration may just be on its way is waited for.
+   *
+   * @param signal Aborted when nobody wants to know any more.
+   */
+  async find(id: Uuid, signal: AbortSignal): Promise<AgentService | undefined> {
     for (;;) {
       const entry = this.#byId.get(id);
-      if (entry !== undefined || this.#open === 0 || this.#closed) return entry?.service;
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      if (entry !== undefined || this.#open === 0 || this.#closed || signal.aborted) return entry?.service;
+      await this.#nextAnswer(signal);
     }
   }
 
@@ -109,7 +113,7 @@ export class Registrations {
       const outcome = await this.#attempt(entry);
       if (outcome === "settled") return;
       const retryMs = backoff.next();
-      if (!signal.aborted) events.refused(entry.service, outcome.reason, retryMs);
+      if (!signal.aborted) events.refused(entry.service, outcome, retryMs);
       answered();
       await pause(clock, retryMs, signal);
     }
@@ -138,8 +142,21 @@ export class Registrations {
     this.#parts.events.registered(entry.service, answer);
   }
 
+  /** Until a question was answered, or the signal is aborted. */
+  #nextAnswer(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#waiting.delete(done);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#waiting.add(done);
+      signal.addEventListener("abort", done);
+    });
+  }
+
   #wake(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const done of [...this.#waiting]) done();
   }
 }
 

@@ -21,6 +21,7 @@ export interface Target {
  */
 const SENSITIVE = parseCidrs([
   "169.254.0.0/16",
+  "64:ff9b::a9fe:0/112", // the same, through NAT64 (RFC 6052)
   "fe80::/10",
   "fd00:ec2::254",
   "168.63.129.16",

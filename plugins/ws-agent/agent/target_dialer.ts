@@ -93,6 +93,7 @@ export class TargetDialer {
   async #secure(stream: NetworkStream, target: Target, signal: AbortSignal): Promise<ByteStream> {
     const end = () => closeQuietly(stream);
     signal.addEventListener("abort", end);
+    if (signal.aborted) end();
     try {
       return await connectTls(stream, {
         host: target.host,

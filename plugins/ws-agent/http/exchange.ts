@@ -108,6 +108,7 @@ export class Exchange {
     return new Promise((resolve, reject) => {
       this.#stopWaiting = () => reject(new DOMException("The request was given up", "AbortError"));
       opening.then((upstream) => {
+        this.#stopWaiting = undefined;
         if (this.#aborted) this.#pool.give(upstream);
         else resolve(upstream);
       }, reject);

@@ -77,6 +77,7 @@ export class Http1Connection implements BodyListener {
     this.close();
     await this.#exchange?.sending;
     this.#client.release();
+    this.#head.fields.release();
     this.#outgoing.release();
     this.#responses.release();
     this.#patience[Symbol.dispose]();
@@ -129,6 +130,7 @@ export class Http1Connection implements BodyListener {
     const { bytes } = this.#client;
     const { draining, timeouts } = this.#options;
     this.#await("idle", timeouts.keepAliveMs);
+    if (bytes.available === 0) this.#head.fields.release();
     while (bytes.available === 0) {
       if (draining?.begun || !await this.#client.fill()) return false;
     }

@@ -20,6 +20,11 @@ export class Upstream extends ReadAhead {
   /** {@link coarseNow} of when it was given back. */
   idleSince = 0;
 
+  override release(): void {
+    super.release();
+    this.head.fields.release();
+  }
+
   /** Sends FIN and waits for the other. Never rejects. */
   async leave(): Promise<void> {
     try {
@@ -94,6 +99,7 @@ export class UpstreamPool {
       return upstream.release();
     }
     upstream.idleSince = coarseNow();
+    upstream.head.fields.release();
     this.#idle.push(upstream);
     upstream.ahead(() => this.#spoilt(upstream));
   }

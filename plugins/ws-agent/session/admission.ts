@@ -1,15 +1,16 @@
 import { LogOnce } from "../../../core/data_plane/log_once.ts";
 import type { Endpoint, Log, PlaneContext } from "../../../core/plugin/mod.ts";
 import { printable } from "../auth/printable.ts";
-import type { Authenticator, AuthRefusal, Grant } from "../auth/grant.ts";
+import type { Authenticator, Grant } from "../auth/grant.ts";
 import type { Clock } from "../clock.ts";
 import type { WsAgentConfig } from "../config.ts";
-import type { ControlMessage, Uuid } from "../control/messages.ts";
+import type { Uuid } from "../control/messages.ts";
+import { courseOf, formatReason, type ReasonWord } from "../control/reason.ts";
 import type { AdmissionFailure, Counters } from "../counters.ts";
 import type { YamuxSession } from "../yamux/yamux.ts";
 import type { AgentRun } from "./agent_header.ts";
 import type { ControlChannel } from "./control_channel.ts";
-import { farewellOf } from "./end_reason.ts";
+import { SUPERSEDED } from "./end_reason.ts";
 import { TunnelSession } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -39,19 +40,9 @@ export interface AdmissionTools {
 
 /** Why an agent gets no tunnel although it may have one, or has not asked for one. */
 interface Denial {
-  readonly reason: AdmissionFailure;
+  readonly reason: Exclude<AdmissionFailure, "timeout">;
   readonly message: string;
 }
-
-/** These pass: the agent is told to come back rather than that it was refused for good. */
-const PASSING: ReadonlySet<string> = new Set<AdmissionFailure | AuthRefusal["reason"]>([
-  "limit",
-  "registry_failed",
-  "blocked",
-  "controller_unavailable",
-  "keys_unavailable",
-  "internal_error",
-]);
 
 /** Asks an agent who it is, and announces its session to the registry. */
 export class Admission {
@@ -134,12 +125,11 @@ export class Admission {
     this.#tell(applicant, reason, message);
   }
 
-  #tell({ source, channel }: Applicant, reason: string, message: string): void {
-    this.#log(reason, source, message);
-    const answer: ControlMessage = PASSING.has(reason)
-      ? { type: "disconnect", reason: message }
-      : { type: "authFail", reason: message };
-    channel.send(answer);
+  /** AuthFail is for good. What passes is a Disconnect: the agent comes back. */
+  #tell({ source, channel }: Applicant, word: ReasonWord, message: string): void {
+    this.#log(word, source, message);
+    const type = courseOf("authFail", word) === "retry" ? "disconnect" : "authFail";
+    channel.send({ type, reason: formatReason(word, message) });
   }
 
   #log(reason: string, source: Endpoint, message: string): void {
@@ -149,7 +139,7 @@ export class Admission {
 }
 
 const DENIALS: Readonly<Record<"superseded" | "limit" | "failed", (tunnels: number) => Denial>> = {
-  superseded: () => ({ reason: "superseded", message: farewellOf("superseded") ?? "" }),
+  superseded: () => ({ reason: "superseded", message: SUPERSEDED }),
   limit: (tunnels) => ({
     reason: "limit",
     message: `This gateway has ${tunnels} tunnels already (limits.tunnels)`,

@@ -1,5 +1,6 @@
 import { ControlFault } from "../control/fault.ts";
 import type { ControlMessage } from "../control/messages.ts";
+import { formatReason } from "../control/reason.ts";
 import type { Clock } from "../clock.ts";
 import type { ControlChannel } from "./control_channel.ts";
 import { MessageBudget } from "./message_budget.ts";
@@ -83,6 +84,10 @@ export async function converse(
     result: Registered,
     success: (registered: Extract<Registered, { service: unknown }>) => ControlMessage,
   ): void {
-    session.send("service" in result ? success(result) : { type: "registerFail", reason: result.message });
+    session.send(
+      "service" in result
+        ? success(result)
+        : { type: "registerFail", reason: formatReason(result.refused, result.message) },
+    );
   }
 }

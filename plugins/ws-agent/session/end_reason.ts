@@ -1,3 +1,5 @@
+import { formatReason, type ReasonWord } from "../control/reason.ts";
+
 /** Why a tunnel ended, as it is logged. */
 export type EndReason =
   | "agent_left"
@@ -16,21 +18,28 @@ export type EndReason =
   | "drained"
   | "gateway_stopped";
 
+/** What an agent reads of which there is a newer run, whether it is in or wants to be. */
+export const SUPERSEDED = "A newer run of this agent has taken over";
+const GOING_AWAY = "The gateway is going away; reconnect elsewhere";
+
 /** What the agent is told, when it may be there to hear it. Only what nobody but itself may know anyway. */
-const FAREWELLS: Partial<Record<EndReason, string>> = {
-  control_flood: "Too many control messages",
-  superseded: "A newer run of this agent has taken over",
-  token_expired: "The token has expired",
-  token_revoked: "The token is no longer valid",
-  service_revoked: "The token may no longer register one of the services",
-  idle_timeout: "No connections for as long as idleTimeout",
-  closed_by_admin: "Closed by the operator of the gateway",
-  drained: "The gateway is going away; reconnect elsewhere",
-  gateway_stopped: "The gateway is going away; reconnect elsewhere",
+const FAREWELLS: Partial<Record<EndReason, readonly [word: ReasonWord, text: string]>> = {
+  control_flood: ["control_flood", "Too many control messages"],
+  superseded: ["superseded", SUPERSEDED],
+  token_expired: ["token_expired", "The token has expired"],
+  token_revoked: ["token_revoked", "The token is no longer valid"],
+  service_revoked: ["service_revoked", "The token may no longer register one of the services"],
+  idle_timeout: ["idle_timeout", "No connections for as long as idleTimeout"],
+  closed_by_admin: ["closed_by_admin", "Closed by the operator of the gateway"],
+  drained: ["going_away", GOING_AWAY],
+  gateway_stopped: ["going_away", GOING_AWAY],
 };
 
-export function farewellOf(reason: EndReason): string | undefined {
-  return FAREWELLS[reason];
+/** What goes into its Disconnect; `undefined`: it is told nothing. @param detail What it did wrong, for `protocol_error`. */
+export function farewellOf(reason: EndReason, detail?: string): string | undefined {
+  if (reason === "protocol_error") return detail && formatReason("protocol_error", detail);
+  const farewell = FAREWELLS[reason];
+  return farewell && formatReason(...farewell);
 }
 
 /** Nobody will come back with the same proof: what it held is free at once. */

@@ -89,7 +89,7 @@ export class Tunnels {
     });
     if (reason === "protocol_error" || reason === "control_flood") counters.violations++;
     if (session.opened) this.#logEnd(session, reason, detail);
-    this.#depart(session, reason === "protocol_error" ? detail : farewellOf(reason));
+    this.#depart(session, farewellOf(reason, detail));
     ended(keys);
   }
 

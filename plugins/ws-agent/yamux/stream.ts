@@ -39,6 +39,7 @@ export class Stream implements YamuxStream {
   readonly window: ReceiveWindow;
   readonly #host: StreamHost;
   accepted: boolean;
+  onReset: (() => void) | undefined;
 
   /** The next one of those that wait for their turn to send data: see {@link StreamQueue}. */
   next: Stream | undefined;
@@ -190,6 +191,7 @@ export class Stream implements YamuxStream {
     }
     this.#reader = this.#writer = undefined;
     this.#retire();
+    if (!this.#closed) this.onReset?.();
   }
 
   read(into: Uint8Array): Promise<number | null> {

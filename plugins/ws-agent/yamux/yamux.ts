@@ -79,6 +79,11 @@ export interface YamuxStream extends ByteStream {
   readonly id: number;
   /** Whether the peer has taken it: by ACK, or by any frame of the stream. */
   readonly accepted: boolean;
+  /**
+   * Called once when the peer resets it, or its session ends: also while nobody reads or writes, as whoever is busy with
+   * the other side of a relay. Not called for what its owner does.
+   */
+  onReset: (() => void) | undefined;
   /** Ends both directions at once; the peer sees a reset. */
   reset(): void;
 }

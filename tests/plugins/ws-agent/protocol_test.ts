@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { decodeControl, encodeControl } from "../../../plugins/ws-agent/control/codec.ts";
 import { granted } from "../../support/permissions.ts";
+import { reasonWords } from "../../../plugins/ws-agent/control/reason.ts";
 import { bytesOf, SAMPLES } from "./control/samples.ts";
 
 // What PROTOCOL.md says, held against the code.
@@ -14,6 +15,14 @@ Deno.test("PROTOCOL.md lists every control message with its code", { ignore }, (
   const known = SAMPLES.map(({ hex, message }) => `${hex.slice(0, 2)} ${message.type}`);
   assert.ok(listed.length > 0);
   assert.deepEqual(listed, [...new Set(known)]);
+});
+
+Deno.test("PROTOCOL.md lists every word of a reason, and what it means", { ignore }, () => {
+  const listed = [...read().matchAll(/^\| `([a-z_]+)` +\| .*\| (final|retry) \|$/gm)].map((
+    [, word, course],
+  ) => `${word} ${course}`);
+  assert.ok(listed.length > 0);
+  assert.deepEqual(listed, [...reasonWords()].map(([word, course]) => `${word} ${course}`));
 });
 
 Deno.test("PROTOCOL.md's example is what the codec writes", { ignore }, () => {

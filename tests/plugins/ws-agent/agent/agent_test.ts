@@ -71,7 +71,7 @@ Deno.test("parallel connections have a slot each, and each serves every service"
 });
 
 Deno.test("a refused token ends the agent for good, whatever the other connections do", async () => {
-  await using gateway = new FakeGateway({ authFail: () => "The token is not known" });
+  await using gateway = new FakeGateway({ authFail: () => "bad_token: The token is not known" });
   const running = startAgent(settingsFor(gateway, [], { connections: 2 }));
   assert.deepEqual(await running.agent.ended, { kind: "lost", reason: "The token is not known" });
   const { attempts } = gateway;
@@ -82,7 +82,7 @@ Deno.test("a refused token ends the agent for good, whatever the other connectio
 Deno.test("a gateway that can't tell right now is asked again", async () => {
   let asked = 0;
   await using gateway = new FakeGateway({
-    authFail: () => ++asked < 3 ? "Cannot check tokens now, try again later" : undefined,
+    authFail: () => ++asked < 3 ? "controller_unavailable: Nobody knows" : undefined,
   });
   await using running = startAgent(settingsFor(gateway, []));
   await gateway.session(0);
@@ -95,7 +95,7 @@ Deno.test("a newer run takes over: the older one is lost for good", async () => 
   const running = startAgent(settingsFor(gateway, []));
   const session = await gateway.session(0);
   const reason = "A newer run of this agent has taken over";
-  await session.send({ type: "disconnect", reason });
+  await session.send({ type: "disconnect", reason: `superseded: ${reason}` });
   assert.deepEqual(await running.agent.ended, { kind: "lost", reason });
 });
 
@@ -103,7 +103,7 @@ Deno.test("after a goodbye for another reason it comes back, in the same slot", 
   await using gateway = new FakeGateway();
   await using running = startAgent(settingsFor(gateway, [service("a", 1)]));
   const first = await gateway.registered(0);
-  await first.send({ type: "disconnect", reason: "Closed by the operator of the gateway" });
+  await first.send({ type: "disconnect", reason: "closed_by_admin: Closed by the operator of the gateway" });
   const second = await gateway.registered(1);
   assert.match(second.head, /connection=0/);
   const lost = running.events.find(({ kind }) => kind === "disconnected");
@@ -144,7 +144,7 @@ Deno.test("a service that is refused is asked for again, and the others go on", 
   let asked = 0;
   await using gateway = new FakeGateway({
     registerFail: ({ name }) =>
-      name === "taken" && ++asked < 3 ? '"taken" is held by another agent' : undefined,
+      name === "taken" && ++asked < 3 ? 'held: "taken" is held by another agent' : undefined,
   });
   await using running = startAgent(settingsFor(gateway, [service("taken", 1), service("free", 2)]));
   await gateway.registered(0, 2);
@@ -152,7 +152,14 @@ Deno.test("a service that is refused is asked for again, and the others go on", 
   await until(() => running.events.length === 4, { what: "events" });
   const refusals = running.events.filter(({ kind }) => kind === "refused");
   assert.equal(refusals.length, 1, "told once");
-  assert.ok(refusals[0]?.kind === "refused" && refusals[0].reason === '"taken" is held by another agent');
+  const { retryMs: _, ...told } = refusals[0] as Extract<AgentEvent, { kind: "refused" }>;
+  assert.deepEqual(told, {
+    kind: "refused",
+    service: "taken",
+    word: "held",
+    reason: '"taken" is held by another agent',
+    isFinal: false,
+  });
 });
 
 Deno.test("a gateway that goes away: the new connection is there before the old one's streams have ended", async () => {

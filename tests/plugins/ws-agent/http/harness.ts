@@ -3,6 +3,7 @@ import { type ByteStream, closeQuietly, writeAll } from "../../../../core/byte_s
 import type { ConnectionInfo } from "../../../../core/plugin/contract.ts";
 import {
   type HttpBackend,
+  Draining,
   type HttpTimeouts,
   type RequestEvent,
   serveHttp,

@@ -144,6 +144,10 @@ for (const { name, service, reason, counted, allow } of refused) {
     const answer = await agent.register(service);
     assert.equal(answer.type, "registerFail");
     assert.match(answer.type === "registerFail" ? answer.reason : "", reason);
+    assert.ok(
+      answer.type === "registerFail" && answer.reason.startsWith(`${counted}: `),
+      "the word on the wire",
+    );
     assert.equal(gateway.metric("tunnel_registrations_refused_total", { reason: counted }), 1);
     const { fields } = await gateway.logged("registration_refused");
     assert.equal(fields["reason"], counted);
