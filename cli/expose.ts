@@ -12,11 +12,10 @@ import { CommandError } from "./command_error.ts";
 import { endSignals } from "./end_signals.ts";
 import { EXIT } from "./exit_codes.ts";
 import { chooseGateway, DEVELOPMENT_GATEWAY, type GatewayOptions } from "./gateway_choice.ts";
-import { LiveView } from "./live_view.ts";
-import { print, printHint } from "./print.ts";
 import { randomName } from "./random_name.ts";
-import { renderTunnel, requestLine, safe } from "./render_tunnel.ts";
-import { again, TunnelState } from "./tunnel_state.ts";
+import { safe } from "./render_tunnel.ts";
+import { openTunnelOutput, type TunnelOutput } from "./tunnel_output.ts";
+import { TunnelState } from "./tunnel_state.ts";
 
 /** The protocols that have a quick command. */
 export type QuickProtocol = "http" | "tcp" | "tls";
@@ -57,19 +56,12 @@ export async function expose(protocol: QuickProtocol, target: string, options: E
   const silence = await listens(service.target)
     ? undefined
     : `Nothing listens on ${formatTarget(service.target)} yet`;
-  using output = openOutput(state);
+  using output = openTunnelOutput(state);
   if (silence !== undefined) output.notice(silence);
   await run(settings, state, output);
 }
 
-/** What a quick command shows: the whole terminal, or plain lines. */
-interface Output extends Disposable {
-  event(event: AgentEvent): void;
-  notice(text: string): void;
-  changed(): void;
-}
-
-async function run(settings: AgentSettings, state: TunnelState, output: Output): Promise<void> {
+async function run(settings: AgentSettings, state: TunnelState, output: TunnelOutput): Promise<void> {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
   const signals = endSignals();
@@ -106,7 +98,7 @@ async function run(settings: AgentSettings, state: TunnelState, output: Output):
   }
 }
 
-async function refresh(host: AgentHost | undefined, state: TunnelState, output: Output): Promise<void> {
+async function refresh(host: AgentHost | undefined, state: TunnelState, output: TunnelOutput): Promise<void> {
   state.status = await host?.status();
   output.changed();
 }
@@ -132,64 +124,8 @@ function faultAtStart(
   );
 }
 
-function openOutput(state: TunnelState): Output {
-  return Deno.stdout.isTerminal() ? liveOutput(state) : plainOutput(state);
-}
-
-function liveOutput(state: TunnelState): Output {
-  const color = !Deno.noColor;
-  const view = new LiveView((size) => renderTunnel(state, { ...size, color }));
-  return {
-    event(event) {
-      state.apply(event, Date.now());
-      view.changed();
-    },
-    notice(text) {
-      state.notice(text, Date.now());
-      view.changed();
-    },
-    changed: () => view.changed(),
-    [Symbol.dispose]() {
-      view[Symbol.dispose]();
-      if (state.url !== undefined) print(`${safe(state.url)} was open; ${state.requestsTotal} requests\n`);
-    },
-  };
-}
-
-/** The public address first, so that a script can read it; then a line a request. Everything else is for people. */
-function plainOutput(state: TunnelState): Output {
-  return {
-    event(event) {
-      const before = state.url;
-      state.apply(event, Date.now());
-      if (event.kind === "public" && event.url !== before) print(`${safe(event.url)}\n`);
-      else if (event.kind === "request") print(`${requestLine(event)}\n`);
-      else {
-        const text = plainNotice(event);
-        if (text !== undefined) printHint(`postern: ${text}\n`);
-      }
-    },
-    notice: (text) => printHint(`postern: ${text}\n`),
-    changed() {},
-    [Symbol.dispose]() {},
-  };
-}
-
-function plainNotice(event: AgentEvent): string | undefined {
-  switch (event.kind) {
-    case "disconnected":
-      return `A connection to the gateway ended: ${safe(event.reason)}; ${again(event.retryMs)}`;
-    case "refused":
-      return `The gateway does not take "${event.service}": ${safe(event.reason)}; ${again(event.retryMs)}`;
-    case "target_failed":
-      return `${event.target}: ${safe(event.reason)}`;
-    default:
-      return undefined;
-  }
-}
-
 /** What the worker's keeper has to say goes where everything else goes. */
-function noticesOf(output: Output): Log {
+function noticesOf(output: TunnelOutput): Log {
   return createLog(
     "agent",
     "warn",

@@ -37,7 +37,9 @@ export function renderTunnel(state: TunnelState, { columns, rows, color }: Scree
     cut("Postern" + " ".repeat(Math.max(1, columns - 7 - STOP.length)) + STOP, columns),
     "",
     row("State", state.detail === "" ? state.state : `${state.state}: ${state.detail}`, COLORS[state.state]),
-    row("Address", state.url ?? "-", 1),
+    ...wrapped(safe(state.url ?? "-"), columns - LABEL_WIDTH).map((part, i) =>
+      row(i === 0 ? "Address" : "", part, 1)
+    ),
     row("Leads to", state.target),
     row(
       "Gateway",
@@ -75,7 +77,7 @@ function renderRequest(
   columns: number,
   paint: (text: string, code: number) => string,
 ): string {
-  const left = `${formatTime(time)}  ${printable(method, MAX_METHOD).padEnd(METHOD_WIDTH)}`;
+  const left = `${formatTime(time)}  ${printable(method, MAX_METHOD).padEnd(METHOD_WIDTH - 1)} `;
   const right = `  ${formatMs(ms).padStart(8)}`;
   const width = columns - left.length - right.length - 5;
   if (width < 1) return cut(`${left} ${status}`, columns);
@@ -86,6 +88,15 @@ function renderRequest(
 function statusColor(status: number): number {
   if (status >= 500) return 31;
   return status >= 400 ? 33 : 32;
+}
+
+/** A text on as many lines as it needs: it is there to be copied. */
+function wrapped(text: string, width: number): string[] {
+  if (width < 1 || text === "") return [text];
+  return Array.from(
+    { length: Math.ceil(text.length / width) },
+    (_, i) => text.slice(i * width, (i + 1) * width),
+  );
 }
 
 function cut(text: string, width: number): string {

@@ -16,6 +16,26 @@ export interface ByteStream {
   close(): void;
 }
 
+/**
+ * A byte stream that keeps what has come in memory of its own, and lends that out. Who reads it so holds no memory while
+ * waiting, and copies nothing.
+ */
+export interface LendingStream extends ByteStream {
+  /**
+   * The next bytes that have come, at least one, or `null` after the peer's FIN. They are to be looked at only, and stay
+   * as they are until {@link giveBack}, even when the stream is closed. Counts as a read, and rejects as one; none may
+   * follow before they are given back.
+   */
+  borrow(): Promise<Uint8Array | null>;
+  /** Ends what {@link borrow} began: the first `length` bytes count as read, the others come again. */
+  giveBack(length: number): void;
+}
+
+/** Whether `stream` lends out what it has received. */
+export function isLending(stream: ByteStream): stream is LendingStream {
+  return "borrow" in stream && typeof stream.borrow === "function";
+}
+
 /** Writes all of `data`, however few bytes each write takes. */
 export async function writeAll(to: ByteStream, data: Uint8Array): Promise<void> {
   for (let sent = 0; sent < data.length;) {

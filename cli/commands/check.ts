@@ -3,6 +3,7 @@ import { stringify } from "yaml";
 import { adminPermissions } from "../../core/admin/permissions.ts";
 import type { WorkerPermissions } from "../../core/config/permissions.ts";
 import { redact } from "../../core/config/redact.ts";
+import { warnOfMissingCertificates } from "../../core/supervisor/missing_certificates.ts";
 import { PLANE_PERMISSIONS, type Prepared } from "../../core/supervisor/supervisor.ts";
 import { loadCertificates } from "../../core/tls/certificates.ts";
 import { createLog } from "../../core/log.ts";
@@ -29,7 +30,10 @@ export function checkCommand(): Command {
         "warn",
         ({ event, fields }) => print(`# ${event} ${JSON.stringify(fields)}\n`),
       );
-      if (file !== undefined) await loadCertificates(prepared.config.tls.certificates, warn);
+      if (file !== undefined) {
+        const certificates = await loadCertificates(prepared.config.tls.certificates, warn);
+        warnOfMissingCertificates(prepared.plugins, certificates, warn);
+      }
       print(describe(prepared, configName(file)));
     });
 }

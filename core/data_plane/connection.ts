@@ -204,6 +204,7 @@ export class Connection implements RouteScope, Watched {
     const unreachable = reason === "connect_failed" || reason === "connect_timeout";
     const subject = unreachable ? this.record.target : info?.tls?.serverName;
     this.#countRefusal(reason, subject ?? sourceAddress, detail);
+    if (info?.handedOver?.purpose !== undefined) return; // the other data plane would take the answer for the service's
     if (client.unanswered) await keepWaiting(this);
     else if (reason !== "client_closed") await this.#dismiss(client, reason);
   }

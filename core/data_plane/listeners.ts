@@ -74,6 +74,12 @@ export class Listeners {
     if (this.#stopped) throw new GatewayError("listen-failed", "The gateway is stopping");
     const { hostname, port } = where;
     const address = formatHostPort({ host: hostname, port });
+    if (this.#has(hostname, port)) {
+      throw new GatewayError(
+        "address-in-use",
+        `Cannot listen on "${address}": the gateway itself does so already`,
+      );
+    }
     const socket = openListener({ address, hostname, port, reusePort: this.#shared });
     this.#add(socket, { address: plugin, kind: "plugin", plugin, proxyFrom: NOBODY });
     return {
@@ -99,6 +105,15 @@ export class Listeners {
     this.#sockets.clear();
     sockets.forEach(closeQuietly);
     await Promise.all(accepting);
+  }
+
+  /** Ports that data planes share, the system would let us listen on twice, and deal out to both at random. */
+  #has(hostname: string, port: number): boolean {
+    const isAny = (address: string) => address === "0.0.0.0" || address === "::";
+    return port !== 0 &&
+      [...this.#sockets.keys()].some(({ addr }) =>
+        addr.port === port && (addr.hostname === hostname || isAny(hostname) || isAny(addr.hostname))
+      );
   }
 
   #add(socket: Deno.TcpListener, listener: Listener): void {

@@ -1,4 +1,4 @@
-import { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
+import { type ByteStream, closeQuietly, isLending, type LendingStream, writeAll } from "../byte_stream.ts";
 import { BufferPool } from "./buffers.ts";
 
 /** What has gone one way so far. Kept up to date while the relay runs, so that others can look. */
@@ -64,14 +64,14 @@ export async function relay(
     end = "no_answer";
     return farewell;
   };
-  const up = pump(client, upstream, sent).then((failed) => {
+  const up = start(client, upstream, sent).then((failed) => {
     if (failed === "read") return close("client_reset");
     clientIsDone = failed === undefined;
     // An upstream that takes no more may have answered before: what lies ready from it is still for the client.
     if (failed === "write" && end === "ok") end = "upstream_reset";
     onHalfClosed?.();
   });
-  const down = pump(upstream, client, received, lastWords).then(async (failed) => {
+  const down = start(upstream, client, received, lastWords).then(async (failed) => {
     if (failed === undefined) return onHalfClosed?.();
     const words = failed === "read" ? lastWords() : undefined;
     if (words) await writeAll(client, words).catch(() => {});
@@ -87,6 +87,45 @@ export async function relay(
  *
  * @param lastWords What is to be said before FIN is passed on.
  */
+function start(
+  from: ByteStream,
+  to: ByteStream,
+  count: ByteCount,
+  lastWords?: () => Uint8Array | undefined,
+): Promise<Failure | undefined> {
+  return isLending(from) ? pass(from, to, count, lastWords) : pump(from, to, count, lastWords);
+}
+
+/** A direction whose source brings the memory. */
+async function pass(
+  from: LendingStream,
+  to: ByteStream,
+  count: ByteCount,
+  lastWords?: () => Uint8Array | undefined,
+): Promise<Failure | undefined> {
+  let doing: Failure = "read";
+  try {
+    for (let bytes; (bytes = await from.borrow()) !== null; doing = "read") {
+      doing = "write";
+      let written = 0;
+      try {
+        while (written < bytes.length) {
+          const length = await to.write(written === 0 ? bytes : bytes.subarray(written));
+          written += length;
+          count.bytes += length;
+        }
+      } finally {
+        from.giveBack(written);
+      }
+    }
+    doing = "write";
+    await end(to, lastWords);
+  } catch {
+    return doing;
+  }
+}
+
+/** A direction through memory of ours. */
 async function pump(
   from: ByteStream,
   to: ByteStream,
@@ -115,14 +154,18 @@ async function pump(
       buffer = next;
     }
     doing = "write";
-    const words = lastWords?.();
-    if (words) await writeAll(to, words);
-    await to.closeWrite();
+    await end(to, lastWords);
   } catch {
     return doing;
   } finally {
     pool.give(buffer);
   }
+}
+
+async function end(to: ByteStream, lastWords: (() => Uint8Array | undefined) | undefined): Promise<void> {
+  const words = lastWords?.();
+  if (words) await writeAll(to, words);
+  await to.closeWrite();
 }
 
 function bulkPool(current: BufferPool): BufferPool {

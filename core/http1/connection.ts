@@ -7,6 +7,8 @@ const LISTS_FIELDS = 8;
 /** What {@link connectionOptions} answers to a value that is no list of tokens. */
 export const MALFORMED = -1;
 
+/** Nobody lists more than a few. Each is looked up for each field, and names that take long to look up are easily made. */
+const MAX_LISTED = 32;
 /** Without these the next recipient would understand another message. */
 const NEVER_LISTED = new FieldSet(["host", "content-length"]);
 
@@ -36,9 +38,10 @@ function optionOf(bytes: Uint8Array, start: number, end: number): number {
   return LISTS_FIELDS;
 }
 
-/** @returns Whether what is listed may be taken away. */
+/** @returns Whether what is listed may be taken away, and is not too much. */
 function list(fields: FieldTable, i: number): boolean {
   const names = [...fields.listed?.names ?? [], ...elementsOf(fields.value(i))];
+  if (names.length > MAX_LISTED) return false;
   fields.listed = new FieldSet(names);
   return !names.some((name) => NEVER_LISTED.names.includes(name));
 }

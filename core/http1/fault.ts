@@ -62,7 +62,7 @@ export const FAULTS = {
   /** 101 that does not say to what, RFC 9110 §15.2.2. */
   upgradeMissing: fault(400, "upgrade-missing"),
 
-  /** Connection is no list of tokens, or it lists a field that must not be taken away: Host, Content-Length. */
+  /** Connection is no list of tokens, or lists too many; or it lists a field that must not be taken away: Host, Content-Length. */
   connection: fault(400, "connection"),
   upgrade: fault(400, "upgrade"),
   /** RFC 9110 §10.1.1. */

@@ -117,10 +117,14 @@ export class HeadWriter {
     return this;
   }
 
-  /** The last chunk, those of `trailers` that may be sent on, and the empty line. */
-  lastChunk(trailers?: FieldTable): this {
+  /**
+   * The last chunk, those of `trailers` that may be sent on, and the empty line.
+   *
+   * @param drop What may not; `FORBIDDEN_TRAILERS` must be in it.
+   */
+  lastChunk(trailers?: FieldTable, drop: FieldSet = FORBIDDEN_TRAILERS): this {
     this.#text("0\r\n", ANY);
-    if (trailers !== undefined) this.fieldsOf(trailers, FORBIDDEN_TRAILERS);
+    if (trailers !== undefined) this.fieldsOf(trailers, drop);
     return this.end();
   }
 

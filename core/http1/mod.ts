@@ -19,5 +19,5 @@ export { type BodyKind } from "./framing.ts";
 export { HeadWriter, LAST_CHUNK } from "./head_writer.ts";
 export { FORBIDDEN_TRAILERS, HOP_BY_HOP, hopByHopAnd } from "./hop_by_hop.ts";
 export { MAX_HEAD, RequestHead } from "./request_head.ts";
-export { MAX_REQUEST_LINE } from "./request_line.ts";
+export { isTarget, MAX_REQUEST_LINE } from "./request_line.ts";
 export { ResponseHead } from "./response_head.ts";

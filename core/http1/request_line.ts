@@ -155,6 +155,18 @@ function targetFault(seen: Uint8Array, at: number): HttpFault {
   return seen[at] === CR ? FAULTS.version : FAULTS.target; // a line that ends here is HTTP/0.9's
 }
 
+/** Whether `text` is a target in origin form, as {@link RequestLine} takes it: a path, and a query if there is one. */
+export function isTarget(text: string): boolean {
+  if (!text.startsWith("/")) return false;
+  let allowed = IN_PATH;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUESTION) allowed = IN_QUERY;
+    if (code > 0x7f || allowed[code] === 0) return false;
+  }
+  return true;
+}
+
 /** How long `http://` or `https://` is at `start`; 0 when neither stands there. */
 export function schemeLength(seen: Uint8Array, start: number, end: number): number {
   const text = textOf(seen, start, Math.min(end, start + "https://".length)).toLowerCase();

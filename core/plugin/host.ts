@@ -12,6 +12,7 @@ export interface PluginTraits {
   readonly routeTimeoutMs: number;
   readonly files?: readonly string[];
   readonly mutualTls?: readonly string[];
+  readonly terminates?: readonly string[];
 }
 
 /** The default of `PluginDefinition.routeTimeoutMs`. */

@@ -14,6 +14,7 @@ const methods: InspectMethods = {
     const names = definition.names?.(config);
     const files = definition.files?.(config);
     const mutualTls = definition.mutualTls?.(config);
+    const terminates = definition.terminates?.(config);
     return {
       ok: true,
       config,
@@ -21,6 +22,7 @@ const methods: InspectMethods = {
         ...(names && { names }),
         ...(files && { files }),
         ...(mutualTls && { mutualTls }),
+        ...(terminates && { terminates }),
         routeTimeoutMs: checkedTimeout(definition.routeTimeoutMs?.(config) ?? DEFAULT_ROUTE_TIMEOUT_MS),
       },
     };

@@ -10,7 +10,7 @@ export { cidr, duration, type FieldRange, hostPort, size } from "../config/field
 export { namePattern } from "../config/name_field.ts";
 export { formatHostPort, type HostPort, isAddress, parseCidrs, parseHostPort } from "../net/address.ts";
 export { canonicalName, type NamePattern, NameTable, parseNamePattern } from "../names.ts";
-export { type ByteStream, closeQuietly, writeAll } from "../byte_stream.ts";
+export { type ByteStream, closeQuietly, isLending, type LendingStream, writeAll } from "../byte_stream.ts";
 export { BufferPool } from "../data_plane/buffers.ts";
 export { encodeProxyV2, parseProxyHeader, TLV, type Tlv } from "../data_plane/preface/proxy_protocol.ts";
 export { type FaultCode, GatewayError, messageOf } from "../errors.ts";

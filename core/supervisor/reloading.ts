@@ -49,6 +49,7 @@ export class Reloading {
       const { prepared, needRestart } = planReload(this.#state.prepared, next);
       await this.#swap({ prepared, certificates });
       this.error = this.#certificateError = undefined;
+      this.#state.tellMissingCertificates();
       log.info("reloaded", { needRestart: needRestart.join("; ") || undefined });
       return needRestart;
     });
@@ -63,6 +64,7 @@ export class Reloading {
         await Promise.all(state.planes.map(({ rpc }) => rpc?.call("configure", state.settings())));
         if (this.error === this.#certificateError) this.error = undefined;
         this.#certificateError = undefined;
+        state.tellMissingCertificates();
         state.log.info("certificates_reloaded", { count: state.certificates.length });
       } catch (error) {
         this.error = this.#certificateError = messageOf(error);

@@ -14,6 +14,7 @@ import type { CertificateMaterial } from "../tls/certificates.ts";
 import { type IssueCertificate, IssuedCertificates } from "./issued_certificates.ts";
 import type { LogWriter } from "./log_writer.ts";
 import type { ManagedWorker, WorkerTimes } from "./managed_worker.ts";
+import { warnOfMissingCertificates } from "./missing_certificates.ts";
 import type { CheckedPlugin } from "./plugins.ts";
 
 /** A config that was checked whole, plugins included. */
@@ -102,6 +103,11 @@ export class GatewayState {
     } catch (error) {
       this.log.error("certificate_not_issued", { name, reason: messageOf(error) });
     }
+  }
+
+  /** Says which names are out of reach for want of one. */
+  tellMissingCertificates(): void {
+    warnOfMissingCertificates(this.plugins, this.settings().certificates, this.log);
   }
 
   /** What every worker may call: it reports what happens. */

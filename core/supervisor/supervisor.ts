@@ -147,6 +147,7 @@ export class Supervisor {
     const state = this.#state;
     state.certificates = await loadCertificates(this.config.tls.certificates, this.log);
     for (const name of names) await state.certify(name);
+    state.tellMissingCertificates();
     if (this.planes.length > 1) this.config.listeners.forEach(checkFree);
     this.#watchdog = guardChildren(this.plugins, this.log);
     await Promise.all([...this.pluginUnits.values()].map(({ worker }) => worker.start()));

@@ -15,7 +15,7 @@ export type Found =
   | { readonly kind: "nobody" };
 
 export interface FindOptions {
-  /** Looks on other data planes too. */
+  /** Looks on other data planes too. Without, whoever is served there only is served by nobody. */
   readonly elsewhere: boolean;
 }
 
@@ -46,11 +46,9 @@ export class Directory {
     const lease = this.#plane.registry.lookup(key);
     const protocol = lease && protocolOf(lease);
     if (protocol === undefined) return here ?? NOBODY;
-    if (elsewhere) {
-      const there = lease?.sessions.find(({ node }) => node !== this.#plane.node);
-      if (there !== undefined) return { kind: "there", node: there.node, protocol };
-    }
-    return here ?? { kind: "held", protocol };
+    const there = lease?.sessions.find(({ node }) => node !== this.#plane.node);
+    if (there === undefined) return here ?? { kind: "held", protocol };
+    return elsewhere ? { kind: "there", node: there.node, protocol } : here ?? NOBODY;
   }
 
   /** Of several connections of one agent, the one with the fewest streams. */

@@ -140,6 +140,7 @@ export class AgentEndpoint {
     const yamux = openYamux(transport, {
       role: "server",
       maxStreams: 8,
+      maxUnaccepted: Infinity, // limits.streamsPerTunnel bounds them: a crowd may come within one round trip
       pingIntervalMs: 0, // heartbeats do that, by one timer for all
       onStream: (stream) => {
         if (++strays === 0) return first.resolve(stream);

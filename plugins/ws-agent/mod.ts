@@ -36,6 +36,11 @@ const definition: PluginDefinition<WsAgentConfig> = definePlugin({
     });
   },
   files: filesOf,
+  // Without TLS there is something in front that has the certificates.
+  terminates: ({ domain, endpoint, plainEndpoint, plainHttp }) => [
+    ...(plainEndpoint ? [] : [endpoint]),
+    ...(plainHttp ? [] : [`*.${domain}`]),
+  ],
   routeTimeoutMs: ({ reconnectGraceMs }) => reconnectGraceMs + ROUTE_TIMEOUT_MS,
   explain,
 });

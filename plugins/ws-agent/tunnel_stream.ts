@@ -1,4 +1,10 @@
-import { BufferPool, type ByteStream, writeAll } from "../../core/plugin/mod.ts";
+import {
+  BufferPool,
+  type ByteStream,
+  isLending,
+  type LendingStream,
+  writeAll,
+} from "../../core/plugin/mod.ts";
 
 /** What still fits behind the header in one piece. Larger first writes go by themselves: a copy would cost more than a frame. */
 const MAX_TOGETHER_BYTES = 16 * 1024;
@@ -11,7 +17,7 @@ const buffers = new BufferPool(2048, Infinity, 256);
  * multiplexer, or alone as soon as somebody waits for the other side: the service may be the first to speak.
  */
 export function withHeader(stream: ByteStream, header: Uint8Array): ByteStream {
-  return new TunnelStream(stream, header);
+  return isLending(stream) ? new LendingTunnelStream(stream, header) : new TunnelStream(stream, header);
 }
 
 class TunnelStream implements ByteStream {
@@ -27,7 +33,7 @@ class TunnelStream implements ByteStream {
   }
 
   read(into: Uint8Array): Promise<number | null> {
-    if (this.#header !== undefined) this.#sendAlone();
+    this.sendHeader();
     return this.#stream.read(into);
   }
 
@@ -37,7 +43,7 @@ class TunnelStream implements ByteStream {
   }
 
   async closeWrite(): Promise<void> {
-    if (this.#header !== undefined) this.#sendAlone();
+    this.sendHeader();
     await this.#sending;
     await this.#stream.closeWrite();
   }
@@ -50,7 +56,7 @@ class TunnelStream implements ByteStream {
   async #writeFirst(data: Uint8Array): Promise<number> {
     const header = this.#header;
     if (header === undefined || data.length === 0 || data.length > MAX_TOGETHER_BYTES) {
-      if (header !== undefined) this.#sendAlone();
+      this.sendHeader();
       await this.#sending;
       return await this.#stream.write(data);
     }
@@ -60,10 +66,15 @@ class TunnelStream implements ByteStream {
     const together = buffer?.subarray(0, length) ?? new Uint8Array(length);
     together.set(header);
     together.set(data, header.length);
-    const sending = writeAll(this.#stream, together);
+    const progress = { sent: 0 };
+    const sending = send(this.#stream, together, progress);
     this.#sending = quietly(sending);
     try {
       await sending;
+    } catch (error) {
+      // Whoever might send the same again elsewhere has to know that some of it is out.
+      if (progress.sent > header.length) return progress.sent - header.length;
+      throw error;
     } finally {
       this.#sending = undefined;
       if (buffer !== undefined) buffers.give(buffer);
@@ -71,12 +82,37 @@ class TunnelStream implements ByteStream {
     return data.length;
   }
 
-  /** What goes wrong shows at the next operation. */
-  #sendAlone(): void {
+  /** Sends the header by itself, unless it has been. What goes wrong shows at the next operation. */
+  protected sendHeader(): void {
     const header = this.#header;
     if (header === undefined) return;
     this.#header = undefined;
     this.#sending = quietly(writeAll(this.#stream, header)).then(() => this.#sending = undefined);
+  }
+}
+
+/** Over a stream that lends: so does this. */
+class LendingTunnelStream extends TunnelStream implements LendingStream {
+  readonly #lender: LendingStream;
+
+  constructor(stream: LendingStream, header: Uint8Array) {
+    super(stream, header);
+    this.#lender = stream;
+  }
+
+  borrow(): Promise<Uint8Array | null> {
+    this.sendHeader();
+    return this.#lender.borrow();
+  }
+
+  giveBack(length: number): void {
+    this.#lender.giveBack(length);
+  }
+}
+
+async function send(to: ByteStream, data: Uint8Array, progress: { sent: number }): Promise<void> {
+  while (progress.sent < data.length) {
+    progress.sent += await to.write(progress.sent === 0 ? data : data.subarray(progress.sent));
   }
 }
 

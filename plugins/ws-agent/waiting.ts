@@ -11,17 +11,21 @@ export interface Wait extends Disposable {
 
 /** Connections that wait for an agent to come back. Each holds a client's socket, and there must be an end to it. */
 const MAX_WAITING = 4096;
+/** Those of one name or port: the clients of one agent that is lost leave room for those of others. */
+const MAX_WAITING_FOR_ONE = 1024;
 
 /** Who waits for something to change behind a key. */
 export class Waiting {
   readonly #clock: Clock;
   readonly #max: number;
+  readonly #maxForOne: number;
   readonly #byKey = new Map<string, Set<(end: WaitEnd) => void>>();
   #size = 0;
 
-  constructor(clock: Clock, max: number = MAX_WAITING) {
+  constructor(clock: Clock, max: number = MAX_WAITING, maxForOne: number = MAX_WAITING_FOR_ONE) {
     this.#clock = clock;
     this.#max = max;
+    this.#maxForOne = maxForOne;
   }
 
   get size(): number {
@@ -32,7 +36,8 @@ export class Waiting {
   begin(key: string, ms: number, signal: AbortSignal): Wait {
     if (signal.aborted) return ended("aborted");
     if (ms <= 0) return ended("late");
-    if (this.#size >= this.#max) return ended("full");
+    const forOne = this.#byKey.get(key)?.size ?? 0;
+    if (this.#size >= this.#max || forOne >= this.#maxForOne) return ended("full");
     const { promise, resolve } = Promise.withResolvers<WaitEnd>();
     const settle = (end: WaitEnd) => {
       stop();

@@ -95,6 +95,31 @@ Deno.test("the states that a tunnel goes through", () => {
   assert.equal(shown(), "online");
 });
 
+Deno.test("an address is there as a whole however narrow the terminal is", () => {
+  const tunnel = state();
+  const url = "https://demo.tunnels.of-a-long-name.example.com:8443";
+  tunnel.apply({ ...PUBLIC, url }, NOON);
+  assert.deepEqual(renderTunnel(tunnel, { ...SCREEN, columns: 40 }).slice(3, 6), [
+    "Address      https://demo.tunnels.of-a-l",
+    "             ong-name.example.com:8443",
+    "Leads to     127.0.0.1:3000",
+  ]);
+});
+
+Deno.test("a method of any length stands apart from the path", () => {
+  const tunnel = state();
+  for (const method of ["DELETE", "OPTIONS", "PROPFIND", "VERSION-CONTROL-OF-IT"]) {
+    tunnel.apply(request({ method, path: "/a" }), NOON);
+  }
+  const lines = renderTunnel(tunnel, SCREEN).filter((line) => line.startsWith("12:00:01"));
+  assert.deepEqual(lines.map((line) => line.slice(10, 28).trimEnd()), [
+    "DELETE  /a",
+    "OPTIONS /a",
+    "PROPFIND /a",
+    "VERSION-CONTROL… /",
+  ]);
+});
+
 const HOSTILE = [
   "/\x1b]0;owned\x07",
   "/\x1b[2J\x1b[H",

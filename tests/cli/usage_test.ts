@@ -63,7 +63,7 @@ const MISTAKES: readonly (readonly [args: readonly string[], says: RegExp])[] = 
   [["http", "3000", "--name", "a b"], /"a b" is no name/],
   [["http", "3000", "--hostname", "a"], /Expected a full host name/],
   [["http", "3000", "--connections", "17"], /Expected a whole number from 1 to 16\./],
-  [["tcp", "http://127.0.0.1:22"], /is no "host:port"/],
+  [["tcp", "http://127.0.0.1:22"], /Only http services have URLs as targets/],
   [["tcp", "22", "--remote-port", "65536"], /Expected a port from 1 to 65535, or 0 for any\./],
   [["tls", "0"], /The port is a number from 1 to 65535/],
 ];

@@ -103,8 +103,10 @@ Deno.test({
       "registerFail",
     );
     using client = new HttpClient(await tunnels.connectTls("web"), `web.${DOMAIN}`);
-    const path = "/%3Cscript%3E<script>".replace(/<script>/, "?<script>");
-    await client.request({ path, headers: { "User-Agent": "<script>", Referer: "<script>" } }).catch(
+    await client.request({
+      path: "/%3Cscript%3E?<script>",
+      headers: { "User-Agent": "<script>", Referer: "<script>" },
+    }).catch(
       () => {},
     );
     await using unknown = await TestAgent.connect(await tunnels.connectHost(ENDPOINT), {
@@ -116,7 +118,7 @@ Deno.test({
     const everything = await told(tunnels);
     assert.ok(everything.get("/api/v1/tunnels")?.includes("alert(1)"), "it is shown, and as what it is");
     for (const [where, text] of everything) {
-      const bad = [...text].filter((one) => /[\u0000-\u0008\u000b-\u001f\u007f\u202e]/.test(one));
+      const bad = [...text].filter((one) => /[\p{Cc}\u202e]/u.test(one) && one !== "\n" && one !== "\t");
       assert.deepEqual(bad.map((one) => one.charCodeAt(0)), [], `${where} has control characters`);
       assert.ok(!/^Set-Cookie:/m.test(text), `${where} has a line of its own`);
     }

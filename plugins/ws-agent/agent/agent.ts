@@ -35,6 +35,8 @@ const RETIRE_MS = 60_000;
 const LOOK_MS = 100;
 /** How long a gateway is waited for that may not be there any more. */
 const SOON_MS = 500;
+/** How long a new connection may take to have every service answered for, before the one that it replaces serves no more. */
+const TAKE_OVER_MS = 10_000;
 
 /**
  * Exposes local services through a gateway: keeps its connections up, registers the services, and brings each public connection to the
@@ -233,7 +235,7 @@ export class Agent implements AsyncDisposable {
     this.#emit({ kind: "connected", connection, gateway: formatGateway(this.#settings.gateway) });
     const registered = link.registrations.use(this.#settings.services);
     // Only now that the new one serves them, too.
-    if (before) void registered.then(() => this.#drain(before, RETIRE_MS));
+    if (before) void this.#within(TAKE_OVER_MS, registered).then(() => this.#drain(before, RETIRE_MS));
   }
 
   /** Gives up what it serves, and ends it when those that it has are over, or time is. @returns Whether they were. */
@@ -242,7 +244,7 @@ export class Agent implements AsyncDisposable {
     link.registrations.withdrawAll();
     const end = this.#clock.monotonic() + ms;
     // What the gateway had opened before it heard of this is here when it answers.
-    if (ms > 0) await this.#orSoon(link.session.ping());
+    if (ms > 0) await this.#within(SOON_MS, link.session.ping());
     while (link.streams > 0 && this.#links.has(link) && !this.#closing.signal.aborted) {
       const left = end - this.#clock.monotonic();
       if (left <= 0) break;
@@ -251,17 +253,17 @@ export class Agent implements AsyncDisposable {
     const finished = link.streams === 0;
     // The gateway ends it when it has all that was sent before; ending it here would cut that off.
     void link.control.disconnect("The agent is leaving");
-    await this.#orSoon(link.ended);
+    await this.#within(SOON_MS, link.ended);
     link.close("The agent has ended it");
     await link.ended;
     return finished;
   }
 
-  /** Waits for something that the gateway may never do, but not for long. Never rejects. */
-  async #orSoon(event: Promise<unknown>): Promise<void> {
-    const soon = new AbortController();
-    event.catch(() => {}).finally(() => soon.abort());
-    await pause(this.#clock, SOON_MS, soon.signal);
+  /** Waits for something that the gateway may never do, but not for longer. Never rejects. */
+  async #within(ms: number, event: Promise<unknown>): Promise<void> {
+    const over = new AbortController();
+    event.catch(() => {}).finally(() => over.abort());
+    await pause(this.#clock, ms, over.signal);
   }
 
   /** By a line, which ends with it. */

@@ -78,6 +78,11 @@ function describe(error: unknown, host: string): GatewayError {
   if (/Expired|NotValidYet/i.test(text)) {
     return fault("The gateway's certificate is out of date, or this machine's clock is");
   }
+  if (/Unrecogni[sz]edName/i.test(text)) {
+    return fault(
+      `The gateway does not know the name "${host}": agents reach it by the one in its config, as endpoint`,
+    );
+  }
   if (error instanceof Deno.errors.UnexpectedEof || error instanceof Deno.errors.ConnectionReset) {
     return fault("The gateway closed the connection in the TLS handshake");
   }

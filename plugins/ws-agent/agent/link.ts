@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Reason } from "../control/reason.ts";
 import { connectWebSocket } from "../websocket/connect.ts";
 import { openYamux } from "../yamux/mod.ts";
-import type { YamuxSession, YamuxStream } from "../yamux/yamux.ts";
+import type { SessionEnd, YamuxSession, YamuxStream } from "../yamux/yamux.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { makeProof } from "./credentials.ts";
 import { authorityOf, dialableHost, type GatewayAddress } from "./gateway_address.ts";
@@ -129,6 +129,12 @@ function dialFault(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+function sessionFault(kind: SessionEnd["kind"], detail: string | undefined): string | undefined {
+  if (kind === "closed" || kind === "peer_closed") return undefined;
+  // The runtime's TLS says this, and where to read about it, of a TCP connection that ended without a word.
+  return detail?.includes("close_notify") ? "The connection to the gateway broke off" : detail;
+}
+
 /** One connection to the gateway that was let in. */
 export class GatewayLink {
   readonly slot: number;
@@ -199,9 +205,8 @@ export class GatewayLink {
       this.control.ended,
       this.session.ended,
     ]);
-    const told = fault ?? farewell?.text ??
-      (kind === "closed" || kind === "peer_closed" ? undefined : detail);
-    const reason = this.#reason ?? told ?? "The gateway closed the connection";
+    const told = this.#reason ?? fault ?? farewell?.text;
+    const reason = told ?? sessionFault(kind, detail) ?? "The gateway closed the connection";
     this.close(reason);
     return { reason, ...(farewell !== undefined && { farewell }) };
   }

@@ -5,6 +5,7 @@ import {
   type ByteStream,
   closeQuietly,
   GatewayError,
+  type LendingStream,
   messageOf,
   writeAll,
 } from "../../../core/plugin/mod.ts";
@@ -217,7 +218,7 @@ function proxyHeader(
 }
 
 /** A relay closes what has failed. To the public, a service that broke off must not look like one that has finished. */
-class ResetOnClose implements ByteStream {
+class ResetOnClose implements LendingStream {
   readonly #stream: YamuxStream;
 
   constructor(stream: YamuxStream) {
@@ -226,6 +227,14 @@ class ResetOnClose implements ByteStream {
 
   read(into: Uint8Array): Promise<number | null> {
     return this.#stream.read(into);
+  }
+
+  borrow(): Promise<Uint8Array | null> {
+    return this.#stream.borrow();
+  }
+
+  giveBack(length: number): void {
+    this.#stream.giveBack(length);
   }
 
   write(data: Uint8Array): Promise<number> {

@@ -39,7 +39,10 @@ const LOOPBACK = parseCidrs(["127.0.0.0/8", "::1"]);
 export function parseTarget(value: string | number, { urls = false } = {}): Target {
   const text = String(value);
   if (/^\d+$/.test(text)) return { ...parseHostPort(`localhost:${text}`, { minPort: 1 }), tls: false };
-  const [, scheme = "", rest = text] = urls ? /^(https?):\/\/(.*)$/i.exec(text) ?? [] : [];
+  if (!urls && text.includes("://")) {
+    throw new GatewayError("config-invalid", "Only http services have URLs as targets");
+  }
+  const [, scheme = "", rest = text] = /^(https?):\/\/(.*)$/i.exec(text) ?? [];
   if (scheme === "") return { ...parseHostPort(text, { minPort: 1 }), tls: false };
   const authority = rest.replace(/\/$/, "");
   if (/[/?#@]/.test(authority)) {

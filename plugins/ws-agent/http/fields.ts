@@ -1,4 +1,4 @@
-import { type FieldSet, hopByHopAnd } from "../../../core/http1/mod.ts";
+import { type FieldSet, FORBIDDEN_TRAILERS, hopByHopAnd } from "../../../core/http1/mod.ts";
 
 /**
  * Fields that speak of who the client is on behalf of a proxy. From a stranger they are worth nothing, and services
@@ -42,7 +42,11 @@ export const NOT_FORWARDED: FieldSet = hopByHopAnd(REPLACED);
 /** What is left out of a response. */
 export const NOT_RETURNED: FieldSet = hopByHopAnd([]);
 
+/** What is left out of the trailers of a request: there a claim is worth no more than in the head. */
+export const NOT_FORWARDED_BEHIND: FieldSet = hopByHopAnd([...REPLACED, ...FORBIDDEN_TRAILERS.names]);
+
 const NOT_FORWARDED_NAMES: ReadonlySet<string> = new Set(NOT_FORWARDED.names);
+const NOT_FORWARDED_BEHIND_NAMES: ReadonlySet<string> = new Set(NOT_FORWARDED_BEHIND.names);
 
 /**
  * Whether {@link NOT_FORWARDED} has a name. As there, an underscore is as good as a dash: CGI and what came after it cannot
@@ -51,5 +55,14 @@ const NOT_FORWARDED_NAMES: ReadonlySet<string> = new Set(NOT_FORWARDED.names);
  * @param name In lower case.
  */
 export function isNotForwarded(name: string): boolean {
-  return NOT_FORWARDED_NAMES.has(name.includes("_") ? name.replaceAll("_", "-") : name);
+  return NOT_FORWARDED_NAMES.has(folded(name));
+}
+
+/** The same for {@link NOT_FORWARDED_BEHIND}. */
+export function isNotForwardedBehind(name: string): boolean {
+  return NOT_FORWARDED_BEHIND_NAMES.has(folded(name));
+}
+
+function folded(name: string): string {
+  return name.includes("_") ? name.replaceAll("_", "-") : name;
 }

@@ -130,7 +130,6 @@ export class Http1Connection implements BodyListener {
     const { bytes } = this.#client;
     const { draining, timeouts } = this.#options;
     this.#await("idle", timeouts.keepAliveMs);
-    if (bytes.available === 0) this.#head.fields.release();
     while (bytes.available === 0) {
       if (draining?.begun || !await this.#client.fill()) return false;
     }
@@ -147,7 +146,8 @@ export class Http1Connection implements BodyListener {
 
   async #fillHead(): Promise<boolean> {
     try {
-      if (await this.#client.fill()) return true;
+      // What comes while the client is told that it took too long comes too late.
+      if (await this.#client.fill() && this.#failure === undefined) return true;
     } catch {
       // tells no more than FIN does here
     }

@@ -6,6 +6,7 @@ import {
   type RequestHead,
 } from "../../../core/http1/mod.ts";
 import type { RequestBody } from "./exchange.ts";
+import { NOT_FORWARDED_BEHIND } from "./fields.ts";
 import type { ReadAhead } from "./read_ahead.ts";
 
 /** As much of a body goes out with the head: that makes one packet of most forms and API calls. */
@@ -63,7 +64,7 @@ export class Http1Body implements RequestBody {
     for (;;) {
       const piece = this.#body.next();
       if (piece === "end") {
-        if (this.#chunked) to.lastChunk(this.#body.trailers);
+        if (this.#chunked) to.lastChunk(this.#body.trailers, NOT_FORWARDED_BEHIND);
         this.#complete();
         return true;
       }
@@ -107,7 +108,8 @@ export class Http1Body implements RequestBody {
     if (!this.#chunked || this.#lastIsOut) return "end";
     this.#lastIsOut = true;
     const { trailers } = this.#body;
-    return trailers === undefined ? LAST_CHUNK : new HeadWriter().clear().lastChunk(trailers).bytes();
+    if (trailers === undefined) return LAST_CHUNK;
+    return new HeadWriter().clear().lastChunk(trailers, NOT_FORWARDED_BEHIND).bytes();
   }
 
   #broken(fault?: HttpFault): "broken" {

@@ -20,6 +20,9 @@ const MAX_IDLE_UPSTREAMS = 8;
 /** What the client may send ahead on one stream. 256 KiB: a long fat link's upload is not held up by its round trips. */
 const WINDOW_BYTES = 256 * 1024;
 
+/** The same on all of its streams together: else 64 KiB a round trip is all that they ever upload. */
+const CONNECTION_WINDOW_BYTES = 512 * 1024;
+
 const SETTINGS: http2.Settings = {
   maxConcurrentStreams: MAX_STREAMS,
   maxHeaderListSize: MAX_HEAD,
@@ -55,6 +58,7 @@ export class Http2Connection {
       options,
     };
     this.#session = performServerHandshake(this.#duplex, { settings: SETTINGS });
+    this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     this.#session.on("error", () => {});
     this.#session.on("stream", this.#onStream);
     this.#session.once("close", () => this.close());

@@ -1,6 +1,6 @@
-import { FORBIDDEN_TRAILERS, HeadWriter, MAX_HEAD, parseAuthority } from "../../../core/http1/mod.ts";
+import { HeadWriter, isTarget, MAX_HEAD, parseAuthority } from "../../../core/http1/mod.ts";
 import { badRequest, type Failure, MISDIRECTED } from "./failure.ts";
-import { isNotForwarded } from "./fields.ts";
+import { isNotForwarded, isNotForwardedBehind } from "./fields.ts";
 import type { ForwardedLines } from "./forwarded.ts";
 
 /** A request as the service is to get it. */
@@ -57,6 +57,9 @@ const OF_THE_CONNECTION: ReadonlySet<string> = new Set([
 /** RFC 9110 §5.6.2, and in lower case no letters: a service that ignores case would take it for another method. */
 const METHOD = /^[A-Z0-9!#$%&'*+\-.^_`|~]{1,32}$/;
 
+/** As HTTP/1.1 has it here: no zero in front, which others take for octal. */
+const CONTENT_LENGTH = /^(?:0|[1-9]\d{0,14})$/;
+
 /**
  * Translates a request of HTTP/2 (RFC 9113 §8.3) into the head of one of HTTP/1.1.
  *
@@ -76,13 +79,13 @@ export function translateRequest(
   if (!METHOD.test(said.method) || said.method === "CONNECT" || said.method === "TRACE") {
     return badRequest({ status: 501, word: "method-refused" });
   }
-  if (!said.path.startsWith("/") && !(said.path === "*" && said.method === "OPTIONS")) {
+  if (!isTarget(said.path) && !(said.path === "*" && said.method === "OPTIONS")) {
     return badRequest({ status: 400, word: "target" });
   }
   const host = hostOf(said, hostname);
   if (typeof host !== "string") return host;
   const length = said.contentLength;
-  if (length !== undefined && !/^\d{1,15}$/.test(length)) {
+  if (length !== undefined && !CONTENT_LENGTH.test(length)) {
     return badRequest({ status: 400, word: "content-length" });
   }
   const head = new HeadWriter();
@@ -186,7 +189,6 @@ function write(head: HeadWriter, said: Said, lines: Uint8Array, chunked: boolean
   head.end();
 }
 
-const NOT_BEHIND: ReadonlySet<string> = new Set(FORBIDDEN_TRAILERS.names);
 
 /** The end of a body in chunks, with those trailers that may be sent on. @returns `undefined` for what no head can hold. */
 export function lastChunkWith(
@@ -196,7 +198,7 @@ export function lastChunkWith(
   writer.clear().raw(ZERO);
   try {
     for (const [name, value] of Object.entries(trailers ?? {})) {
-      if (name.startsWith(":") || NOT_BEHIND.has(name) || value === undefined) continue;
+      if (name.startsWith(":") || isNotForwardedBehind(name) || value === undefined) continue;
       for (const one of [value].flat()) writer.field(name, one);
     }
   } catch (error) {

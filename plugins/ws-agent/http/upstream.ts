@@ -99,7 +99,6 @@ export class UpstreamPool {
       return upstream.release();
     }
     upstream.idleSince = coarseNow();
-    upstream.head.fields.release();
     this.#idle.push(upstream);
     upstream.ahead(() => this.#spoilt(upstream));
   }

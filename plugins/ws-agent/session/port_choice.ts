@@ -1,7 +1,7 @@
 import type { Grant, PortRange } from "../auth/grant.ts";
 
-/** How many ports are tried for one that is assigned: with that many taken in a row, the range is as good as full. */
-const MAX_TRIES = 64;
+/** How many ports are looked at for one that is assigned: with that many taken in a row, the range is as good as full. */
+const MAX_LOOKS = 4096;
 
 /**
  * Ports to assign to a service, best first.
@@ -21,9 +21,7 @@ export function* portsToTry(
   const ranges = allowed === undefined ? [range] : allowed.flatMap((one) => overlapOf(one, range));
   const total = ranges.reduce((sum, one) => sum + sizeOf(one), 0);
   const start = hash(identity) % Math.max(1, total);
-  for (let i = 0; i < Math.min(total, MAX_TRIES); i++) {
-    yield portAt(ranges, (start + i) % total);
-  }
+  for (let i = 0; i < Math.min(total, MAX_LOOKS); i++) yield portAt(ranges, (start + i) % total);
 }
 
 /** Whether a port is in a range. */

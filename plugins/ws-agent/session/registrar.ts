@@ -40,6 +40,9 @@ export interface RegistrarTools {
   served(key: LeaseKey): void;
 }
 
+/** How many ports that seem free are tried for one that is assigned: each may cost a look at a controller and a socket. */
+const MAX_PORT_TRIES = 64;
+
 /** A service that is to be public by a name. */
 interface NamedRequest extends RequestedService {
   readonly protocol: "http" | "tls";
@@ -183,10 +186,12 @@ export class Registrar {
     const known = Number(before?.value["port"] ?? 0);
     const isGood = isIn(known, ports) && (grant.ports?.some((range) => isIn(known, range)) ?? true);
     const free = portsToTry(`${holder}/${request.name}`, ports, grant.ports);
+    let tries = 0;
     for (const port of isGood ? [known, ...free] : free) {
       const lease = this.#tools.registry.lookup(portKey(port));
       const isOurs = lease?.holder === holder && lease.value["name"] === request.name;
       if (lease !== undefined && !isOurs) continue;
+      if (++tries > MAX_PORT_TRIES) break;
       const denied = await this.#denial(session, { name: request.name, protocol: "tcp", port });
       if (denied !== undefined) return denied;
       const result = await this.#claimPort(session, request, port);

@@ -182,6 +182,7 @@ export class Tunnels {
     if (now - yamux.lastHeardAt > heartbeat.timeoutMs) return this.end(session, "heartbeat_timeout");
     if (session.streams > 0) session.idleSince = now;
     else if (session.leaving) return this.end(session, "drained");
+    else if (yamux.peerGoesAway) return this.end(session, "agent_left"); // it would hold names that it serves no more
     if (idleTimeoutMs > 0 && now - session.idleSince >= idleTimeoutMs) {
       return this.end(session, "idle_timeout");
     }

@@ -1,8 +1,10 @@
-import { type BufferPool, type ByteStream, closeQuietly } from "../../../core/plugin/mod.ts";
+import { type BufferPool, type ByteStream, closeQuietly, writeAll } from "../../../core/plugin/mod.ts";
+import { type FramedWriter, isFramedWriter } from "../websocket/framed_writer.ts";
 import { bulkPool, smallBuffers } from "./buffers.ts";
 import { GO_AWAY, HEADER_BYTES, writeHeader } from "./frame.ts";
 import type { Outbox } from "./outbox.ts";
 
+const NOTHING = new Uint8Array();
 /** How long the last words may take. */
 const FAREWELL_MS = 200;
 
@@ -12,6 +14,10 @@ const FAREWELL_MS = 200;
  */
 export class FrameWriter {
   readonly #transport: ByteStream;
+  /** The same, when it puts its own frames around ours where they lie. */
+  readonly #framed: FramedWriter | undefined;
+  /** What stays free at the beginning of a buffer for that. */
+  readonly #headroom: number;
   readonly #outbox: Outbox;
   readonly #failed: (error: unknown) => void;
   #isRunning = false;
@@ -23,6 +29,8 @@ export class FrameWriter {
   /** @param failed Called at most once, when the transport takes no more. */
   constructor(transport: ByteStream, outbox: Outbox, failed: (error: unknown) => void) {
     this.#transport = transport;
+    this.#framed = isFramedWriter(transport) ? transport : undefined;
+    this.#headroom = this.#framed?.headroom ?? 0;
     this.#outbox = outbox;
     this.#failed = failed;
   }
@@ -58,39 +66,40 @@ export class FrameWriter {
   async #run(): Promise<void> {
     await undefined; // those who write in this turn share one write
     let pool: BufferPool = smallBuffers;
-    let out: Uint8Array<ArrayBuffer> | undefined;
+    let buffer: Uint8Array<ArrayBuffer> | undefined;
+    let out = NOTHING;
     try {
       while (!this.#isClosing) {
         const wanted = this.#outbox.isLarge ? bulkPool() : smallBuffers;
-        if (out === undefined || (wanted === smallBuffers) !== (pool === smallBuffers)) {
-          if (out !== undefined) pool.give(out);
+        if (buffer === undefined || (wanted === smallBuffers) !== (pool === smallBuffers)) {
+          if (buffer !== undefined) pool.give(buffer);
           pool = wanted;
-          out = wanted.take() ?? new Uint8Array(wanted.size);
+          buffer = wanted.take() ?? new Uint8Array(wanted.size);
+          out = buffer.subarray(this.#headroom);
         }
         const length = this.#outbox.fill(out, performance.now());
         if (length === 0) break;
-        await this.#write(out, length);
+        await this.#write(buffer, this.#headroom + length);
       }
       if (this.#farewell !== undefined) await this.#sayFarewell(this.#farewell);
     } catch (error) {
       if (!this.#isClosing) this.#failed(error);
     } finally {
-      if (out !== undefined) pool.give(out);
+      if (buffer !== undefined) pool.give(buffer);
       this.#isRunning = false;
       if (this.#isClosing) this.#closeTransport();
     }
   }
 
-  async #write(bytes: Uint8Array, length: number): Promise<void> {
-    for (let sent = 0; sent < length;) {
-      const rest = sent === 0 && length === bytes.length ? bytes : bytes.subarray(sent, length);
-      sent += await this.#transport.write(rest);
-    }
+  /** Sends what stands in `buffer` from the headroom to `end`. */
+  #write(buffer: Uint8Array, end: number): Promise<void> {
+    if (this.#framed !== undefined) return this.#framed.writeInPlace(buffer, this.#headroom, end);
+    return writeAll(this.#transport, buffer.subarray(this.#headroom, end));
   }
 
   #sayFarewell(code: number): Promise<void> {
-    const frame = new Uint8Array(HEADER_BYTES);
-    writeHeader(frame, 0, GO_AWAY, 0, 0, code);
+    const frame = new Uint8Array(this.#headroom + HEADER_BYTES);
+    writeHeader(frame, this.#headroom, GO_AWAY, 0, 0, code);
     return this.#write(frame, frame.length);
   }
 

@@ -14,10 +14,15 @@ const GAIN = 1.25;
 const STARTUP_GAIN = 2;
 const STARTUP_GROWTH = 1.25;
 const STARTUP_ROUNDS = 3;
+/**
+ * What the ends take to come round to it, beside the least round trip. Near by it is most of the way: measured on one
+ * machine, without it 60 KiB were under way and every 16 KiB had an answer of their own, for twice the processor time.
+ */
+const TURN_MS = 0.25;
 /** What streams that send little may go beyond the limit, so that they never wait for the others' marks. */
 const OVERDRAFT = 32 * 1024;
 const LEAST_MARK_INTERVAL = 8 * 1024;
-const MOST_MARK_INTERVAL = 64 * 1024;
+const MOST_MARK_INTERVAL = 128 * 1024;
 /** A round trip that is this much longer than the least has been in a queue, whether or not we sent all we could. */
 const QUEUED_GROWTH = 1.5;
 const QUEUED_MS = 1;
@@ -213,7 +218,8 @@ export class InFlight {
     const rate = Math.max(this.#rate, this.#rateBefore);
     if (least === undefined || rate === 0) return;
     const gain = this.#startupRounds < STARTUP_ROUNDS ? STARTUP_GAIN : GAIN;
-    this.#limit = Math.min(MOST_LIMIT, Math.max(LEAST_LIMIT, Math.floor(rate * least * gain)));
+    const wanted = Math.floor(rate * (least * gain + TURN_MS));
+    this.#limit = Math.min(MOST_LIMIT, Math.max(LEAST_LIMIT, wanted));
   }
 
   /** Now and then, halves what is under way, until a mark that was sent in that state is answered. */

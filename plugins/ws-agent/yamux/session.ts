@@ -17,10 +17,14 @@ const DEFAULT_MAX_STREAMS = 1000;
 const DEFAULT_MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 const DEFAULT_PING_INTERVAL_MS = 15_000;
 const DEFAULT_PING_TIMEOUT_MS = 20_000;
-/** How long nobody may read while too much waits, before the stream with most of it is reset. */
-const STUCK_MS = 5000;
+/** While too much waits, streams are reset that nobody has read for so long, those with most of it first. */
+const UNREAD_MS = 5000;
+/** Hashicorp's refuses more. */
+const DEFAULT_MAX_UNACCEPTED = 256;
 /** While data comes, the round trip is measured at least so often: windows follow it. */
 const MEASURE_MS = 1000;
+/** What is worth a write of its own to whoever reads: readers with less wait until nothing more lies ready. */
+const ENOUGH_BYTES = 64 * 1024;
 /** Opening a stream costs the receiver more than other frames do. */
 const SYN_COST = 3;
 
@@ -51,13 +55,13 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
   #lastHeardAt: number;
   #bytesRead = 0;
   #bytesPaidFor = 0;
-  #stuckSince: number | undefined;
+  /** Goes on with reading; present while too much waits for its readers. */
   #room: (() => void) | undefined;
 
   /** The stream that the present data frame is for, unless that is over, and whether a FIN follows. */
   #target: Stream | undefined;
   #finFollows = false;
-  /** Readers that this turn has brought something. */
+  /** Readers that something has come for. */
   readonly #filled: Stream[] = [];
 
   constructor(transport: ByteStream, options: YamuxOptions) {
@@ -69,7 +73,7 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     const { pingIntervalMs = DEFAULT_PING_INTERVAL_MS, pingTimeoutMs = DEFAULT_PING_TIMEOUT_MS } = options;
     this.#pings = new Pings(pingIntervalMs, pingTimeoutMs, now);
     this.#outbox = new Outbox(this.#inFlight, () => this.#pings.nextId());
-    this.#streams = new StreamTable(options.role);
+    this.#streams = new StreamTable(options.role, options.maxUnaccepted ?? DEFAULT_MAX_UNACCEPTED);
     this.#frames = new FrameBudget(now);
     this.#writer = new FrameWriter(transport, this.#outbox, (error) => {
       this.#finish({ kind: "transport_failed", detail: messageOf(error) });
@@ -101,6 +105,10 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
 
   get peerGoesAway(): boolean {
     return this.#peerGoesAway;
+  }
+
+  get now(): number {
+    return this.#now;
   }
 
   get isOver(): boolean {
@@ -184,9 +192,9 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     }
   }
 
-  data(bytes: Uint8Array, at: number, end: number): void {
+  data(bytes: Uint8Array, at: number, end: number, more: number): void {
     this.#bytesRead += end - at;
-    if (this.#target?.receive(bytes, at, end)) this.#filled.push(this.#target);
+    if (this.#target?.receive(bytes, at, end, more)) this.#filled.push(this.#target);
   }
 
   dataEnded(): void {
@@ -194,11 +202,20 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     this.#target = undefined;
   }
 
-  turnEnds(): Promise<void> | undefined {
+  get readersWait(): boolean {
+    return this.#filled.length > 0;
+  }
+
+  wakeReaders(): void {
     for (const stream of this.#filled) stream.wake();
     this.#filled.length = 0;
-    if (!this.budget.isFull || this.isOver) return undefined;
-    this.#stuckSince = this.#now;
+  }
+
+  turnEnds(): Promise<void> | undefined {
+    if (this.budget.isFull || this.#filled.some(({ ready }) => ready >= ENOUGH_BYTES)) this.wakeReaders();
+    if (this.isOver) return undefined;
+    this.#makeRoom();
+    if (!this.budget.isFull) return undefined;
     return new Promise((resolve) => {
       this.#room = resolve;
       this.budget.onRoom = () => this.#goOn(performance.now());
@@ -206,8 +223,9 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
   }
 
   tick(now: number): void {
+    this.#now = now;
     if (this.#inFlight.giveUpStalled(now)) this.#writer.wake();
-    if (this.#stuckSince !== undefined) return this.#unstick(now, this.#stuckSince);
+    if (this.#room !== undefined) return this.#makeRoom();
     if (this.#pings.showDeath(now, this.#lastHeardAt, this.#inFlight.oldestAt)) {
       return this.#finish({ kind: "timeout", detail: "a ping was not answered" });
     }
@@ -293,15 +311,19 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     return undefined;
   }
 
-  /** Too much waits for its readers, and nothing is read meanwhile: the one with most of it has to go. */
-  #unstick(now: number, since: number): void {
-    if (now - since >= STUCK_MS) this.#streams.fullest()?.reset();
+  /** While too much waits, nothing is read for anybody: streams have to go whose readers do not read. */
+  #makeRoom(): void {
+    while (this.budget.isFull) {
+      const stream = this.#streams.fullestUnread(this.#now - UNREAD_MS);
+      if (stream === undefined) return;
+      stream.reset();
+    }
   }
 
   #goOn(now: number): void {
     const resume = this.#room;
     if (resume === undefined) return;
-    this.#room = this.#stuckSince = this.budget.onRoom = undefined;
+    this.#room = this.budget.onRoom = undefined;
     this.#lastHeardAt = now; // nobody has listened meanwhile
     resume();
   }

@@ -9,6 +9,8 @@ const MOST_CREDIT = 2 ** 32 - 1;
 /** What a stream asks of its session. */
 export interface StreamHost {
   readonly budget: ReceiveBudget;
+  /** `performance.now()`, at most a tick ago. */
+  readonly now: number;
   /** The stream has data or a FIN to send. */
   wantsToSend(stream: Stream): void;
   /** The stream has to say something that is no data. */
@@ -19,12 +21,16 @@ export interface StreamHost {
   streamIsOver(stream: Stream): void;
 }
 
-/** Somebody who waits for bytes. */
-interface Reader {
+/** Somebody who waits for bytes: with memory of their own, or to be lent some. */
+type Reader = {
   readonly into: Uint8Array;
   readonly resolve: (length: number | null) => void;
   readonly reject: (error: Error) => void;
-}
+} | {
+  readonly into: undefined;
+  readonly resolve: (bytes: Uint8Array | null) => void;
+  readonly reject: (error: Error) => void;
+};
 
 /** Somebody whose bytes wait to be sent. */
 interface Writer {
@@ -54,6 +60,8 @@ export class Stream implements YamuxStream {
   /** Which answer to a mark the session had when it last sent, and how much it has sent since: who sends little goes first. */
   sentAfter = 0;
   recentlySent = 0;
+  /** When somebody last took of the bytes that wait, or they began to wait. */
+  unreadSince = 0;
 
   #sendCredit = INITIAL_WINDOW_BYTES;
   #writer: Writer | undefined;
@@ -64,6 +72,7 @@ export class Stream implements YamuxStream {
   #reader: Reader | undefined;
   #filled = 0;
   #received: ReceivedBytes | undefined;
+  #lent = false;
   #finReceived = false;
   #peerIsDone = false;
 
@@ -128,34 +137,45 @@ export class Stream implements YamuxStream {
     return this.#received?.length ?? 0;
   }
 
+  /** Bytes that have come for the reader that waits. */
+  get ready(): number {
+    return this.#reader === undefined ? 0 : this.#filled + this.waiting;
+  }
+
   /**
    * Data of the peer: straight to who waits for it, as far as there is room.
    *
-   * @returns Whether a reader has begun to be filled: {@link wake} it when this turn's data is through.
+   * @param more How much of the frame is still to come.
+   * @returns Whether this is the first for a reader that waits: {@link wake} it when no more comes at once.
    */
-  receive(bytes: Uint8Array, at: number, end: number): boolean {
+  receive(bytes: Uint8Array, at: number, end: number, more: number): boolean {
     if (this.#closed || this.#dead) return false;
     const reader = this.#reader;
-    const before = this.#filled;
-    if (reader !== undefined && before < reader.into.length) {
-      const length = Math.min(end - at, reader.into.length - before);
-      reader.into.set(bytes.subarray(at, at + length), before);
+    const isFirst = reader !== undefined && this.ready === 0;
+    if (reader?.into !== undefined) {
+      const length = Math.min(end - at, reader.into.length - this.#filled);
+      if (length > 0) reader.into.set(bytes.subarray(at, at + length), this.#filled);
       this.#filled += length;
       at += length;
     }
     if (at < end) {
-      this.#received ??= new ReceivedBytes();
-      this.#received.put(bytes, at, end);
+      if (this.#received === undefined) {
+        this.#received = new ReceivedBytes();
+        this.unreadSince = this.#host.now;
+      }
+      this.#received.put(bytes, at, end, more);
       this.#host.budget.wait(end - at);
     }
-    return reader !== undefined && before === 0;
+    return isFirst;
   }
 
   /** Hands a reader what has come for it. */
   wake(): void {
-    const [reader, length] = [this.#reader, this.#filled];
-    if (reader === undefined || length === 0) return;
+    const reader = this.#reader;
+    if (reader === undefined || this.ready === 0) return;
     this.#reader = undefined;
+    if (reader.into === undefined) return reader.resolve(this.#lend());
+    const length = this.#filled;
     this.#filled = 0;
     this.#wasRead(length);
     reader.resolve(length);
@@ -195,17 +215,30 @@ export class Stream implements YamuxStream {
   }
 
   read(into: Uint8Array): Promise<number | null> {
-    if (this.#closed) return Promise.reject(badResource());
-    if (this.#reader !== undefined) return Promise.reject(new TypeError("A read is pending already"));
-    if (into.length === 0) return Promise.resolve(0);
+    if (into.length === 0 && !this.#closed) return Promise.resolve(0);
+    const ended = this.#endOfReading();
+    if (ended !== undefined) return ended;
     if (this.#received !== undefined) return Promise.resolve(this.#takeReceived(this.#received, into));
-    if (this.#finReceived) return Promise.resolve(null);
-    if (this.#dead) {
-      if (this.#deathSeen) return Promise.resolve(null);
-      this.#deathSeen = true;
-      return Promise.reject(connectionReset());
-    }
     return new Promise((resolve, reject) => this.#reader = { into, resolve, reject });
+  }
+
+  borrow(): Promise<Uint8Array | null> {
+    const ended = this.#endOfReading();
+    if (ended !== undefined) return ended;
+    if (this.#received !== undefined) return Promise.resolve(this.#lend());
+    return new Promise((resolve, reject) => this.#reader = { into: undefined, resolve, reject });
+  }
+
+  giveBack(length: number): void {
+    this.#lent = false;
+    const received = this.#received;
+    if (received === undefined) return;
+    const read = received.giveBack(length);
+    this.unreadSince = this.#host.now;
+    if (received.length === 0) this.#received = undefined;
+    this.#host.budget.wait(-read);
+    if (read > 0) this.#wasRead(read);
+    if (received.length === 0) this.#retire();
   }
 
   write(data: Uint8Array): Promise<number> {
@@ -244,9 +277,28 @@ export class Stream implements YamuxStream {
     this.#giveUp();
   }
 
+  /** What a read comes to that brings nothing; `undefined`: there is something, or there will be. */
+  #endOfReading(): Promise<null> | undefined {
+    if (this.#closed) return Promise.reject(badResource());
+    if (this.#reader !== undefined || this.#lent) {
+      return Promise.reject(new TypeError("A read is pending already"));
+    }
+    if (this.#received !== undefined) return undefined;
+    if (this.#finReceived || this.#dead && this.#deathSeen) return Promise.resolve(null);
+    if (!this.#dead) return undefined;
+    this.#deathSeen = true;
+    return Promise.reject(connectionReset());
+  }
+
+  #lend(): Uint8Array | null {
+    this.#lent = true;
+    return this.#received?.lend() ?? null;
+  }
+
   #takeReceived(received: ReceivedBytes, into: Uint8Array): number {
     const length = received.take(into);
     if (received.length === 0) this.#received = undefined;
+    this.unreadSince = this.#host.now;
     this.#host.budget.wait(-length);
     this.#wasRead(length);
     if (received.length === 0) this.#retire();
@@ -273,7 +325,7 @@ export class Stream implements YamuxStream {
     this.#reader = this.#writer = undefined;
     this.#filled = 0;
     this.#host.budget.wait(-(this.#received?.clear() ?? 0));
-    this.#received = undefined;
+    if (!this.#lent) this.#received = undefined;
     this.#retire();
   }
 

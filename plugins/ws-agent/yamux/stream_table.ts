@@ -3,22 +3,22 @@ import { Stream, type StreamHost } from "./stream.ts";
 import { StreamIds } from "./stream_ids.ts";
 import type { YamuxRole } from "./yamux.ts";
 
-/** As many streams may be open without the peer having said that it takes them: hashicorp's refuses more. */
-const MOST_UNACCEPTED = 256;
 /** What a peer may have under way on streams that are over is counted up to here: 256 streams with full windows. */
 const MOST_STRAY_BYTES = 256 * INITIAL_WINDOW_BYTES;
 
 /** The streams of a session that are open, and what is remembered of those that were. */
 export class StreamTable {
   readonly #ids: StreamIds;
+  readonly #maxUnaccepted: number;
   readonly #streams = new Map<number, Stream>();
   readonly #peersParity: number;
   #ofPeer = 0;
   #unaccepted = 0;
   #strayBytes = 0;
 
-  constructor(role: YamuxRole) {
+  constructor(role: YamuxRole, maxUnaccepted: number) {
     this.#ids = new StreamIds(role);
+    this.#maxUnaccepted = maxUnaccepted;
     this.#peersParity = role === "server" ? 1 : 0;
   }
 
@@ -37,7 +37,7 @@ export class StreamTable {
 
   /** Opens one of our own; `undefined` when there are too many that the peer has not taken, or no ids left. */
   open(host: StreamHost, now: number): Stream | undefined {
-    if (this.#unaccepted >= MOST_UNACCEPTED) return undefined;
+    if (this.#unaccepted >= this.#maxUnaccepted) return undefined;
     const id = this.#ids.take();
     if (id === undefined) return undefined;
     const stream = new Stream(host, id, { accepted: false, now });
@@ -91,11 +91,11 @@ export class StreamTable {
     return this.#strayBytes >= 0;
   }
 
-  /** The one with most bytes that wait for their reader. */
-  fullest(): Stream | undefined {
+  /** Of those that nobody has read since `time`, the one with most bytes that wait for their reader. */
+  fullestUnread(time: number): Stream | undefined {
     let fullest: Stream | undefined;
     for (const stream of this.#streams.values()) {
-      if (stream.waiting > (fullest?.waiting ?? 0)) fullest = stream;
+      if (stream.waiting > (fullest?.waiting ?? 0) && stream.unreadSince <= time) fullest = stream;
     }
     return fullest;
   }

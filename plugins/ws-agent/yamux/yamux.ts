@@ -1,4 +1,4 @@
-import type { ByteStream } from "../../../core/plugin/mod.ts";
+import type { LendingStream } from "../../../core/plugin/mod.ts";
 
 /** Who opens odd streams (the client, an agent) and who even ones (the server, the gateway). */
 export type YamuxRole = "client" | "server";
@@ -24,9 +24,12 @@ export interface YamuxOptions {
   readonly onStream?: (stream: YamuxStream) => void;
   /** The most streams of the peer that are open at one time. @default 1000 */
   readonly maxStreams?: number;
+  /** The most streams of our own that are open without the peer having said that it takes them. @default 256 */
+  readonly maxUnaccepted?: number;
   /**
    * Received bytes that wait for their readers, over all streams: bounds what their windows may grow to. With so many,
-   * nothing more is read from the transport; when none of them is read for 5 seconds, the stream with most is reset.
+   * streams are reset that nobody has read for 5 seconds, those with most first; while there are none, nothing more is
+   * read from the transport.
    * @default 32 MiB
    */
   readonly maxBufferedBytes?: number;
@@ -75,7 +78,7 @@ export interface YamuxSession {
  * `ConnectionReset`, what is pending at our own `close` rejects with `Interrupted`, later operations with `BadResource`.
  * `close` sends FIN when all was read to the end, and resets the stream otherwise.
  */
-export interface YamuxStream extends ByteStream {
+export interface YamuxStream extends LendingStream {
   readonly id: number;
   /** Whether the peer has taken it: by ACK, or by any frame of the stream. */
   readonly accepted: boolean;

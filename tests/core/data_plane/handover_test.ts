@@ -3,6 +3,7 @@ import { type ByteStream, closeQuietly, writeAll } from "../../../core/byte_stre
 import { DataPlane } from "../../../core/data_plane/data_plane.ts";
 import { encodeTicket, type HandoverTicket, readTicket } from "../../../core/data_plane/handover.ts";
 import { SharedLimits } from "../../../core/data_plane/limits.ts";
+import { Listeners } from "../../../core/data_plane/listeners.ts";
 import { encodeProxyV2 } from "../../../core/data_plane/preface/proxy_protocol.ts";
 import { GatewayError } from "../../../core/errors.ts";
 import { createLog, type LogEvent } from "../../../core/log.ts";
@@ -207,6 +208,32 @@ Deno.test("a plugin's stream to itself on another data plane carries its purpose
   stream.close();
   assert.equal(await upstream.read(buffer), null);
   upstream.close();
+});
+
+Deno.test("a plugin's stream that cannot be opened on another data plane ends without a byte, which would be the service's", async () => {
+  await using planes = new TwoPlanes({ route: () => undefined }, {
+    route: () => ({ kind: "open", target: "app" }),
+    open: () => Promise.reject(new GatewayError("dial-failed", "The agent has moved")),
+  });
+  const info: ConnectionInfo = { ...INFO, id: "c-1", listener: "l", peer: INFO.source, protocol: "tls" };
+  const stream = await planes.planes[0].openOn("p", "two", "name:app", info);
+  assert.equal(await stream.read(new Uint8Array(64)), null);
+  stream.close();
+});
+
+Deno.test("a plugin gets no port on which the gateway itself listens, although data planes share their ports", async () => {
+  const host = { accepted: (conn: Deno.TcpConn) => conn.close(), failed: () => {} };
+  const listeners = new Listeners(host, true);
+  const where = { hostname: "127.0.0.1", port: 0, reusePort: true };
+  const port = listeners.listen({ ...where, address: "127.0.0.1:0", kind: "stream", proxyFrom: [] });
+  for (const hostname of ["127.0.0.1", "0.0.0.0", "::"]) {
+    assert.throws(() => listeners.listenFor("p", { hostname, port }), { code: "address-in-use" }, hostname);
+  }
+  const mine = listeners.listenFor("p", { hostname: "127.0.0.1", port: 0 });
+  assert.throws(() => listeners.listenFor("q", { hostname: "127.0.0.1", port: mine.port }), GatewayError);
+  mine.close();
+  listeners.listenFor("q", { hostname: "127.0.0.1", port: mine.port });
+  await listeners.stop();
 });
 
 Deno.test("a data plane that is not there is an upstream that cannot be reached", async () => {

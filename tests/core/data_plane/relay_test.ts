@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type ByteStream, closeQuietly, writeAll } from "../../../core/byte_stream.ts";
+import { type ByteStream, closeQuietly, type LendingStream, writeAll } from "../../../core/byte_stream.ts";
 import { relay, type RelayEnd } from "../../../core/data_plane/relay.ts";
 import { Random } from "../../fuzz/fuzz.ts";
 import { readToEnd } from "../../support/echo.ts";
@@ -19,7 +19,52 @@ interface Relayed {
   halfClosed: number;
 }
 
-function relayed(options?: PipeOptions, farewell?: Uint8Array): Relayed {
+/** Lends what it reads, a little at a time, and spoils what it has got back. */
+class Lender implements LendingStream {
+  readonly #stream: ByteStream;
+  #bytes: Uint8Array = new Uint8Array();
+  lent = false;
+
+  constructor(stream: ByteStream) {
+    this.#stream = stream;
+  }
+
+  async borrow(): Promise<Uint8Array | null> {
+    if (this.#bytes.length === 0) {
+      const bytes = new Uint8Array(5000);
+      const length = await this.#stream.read(bytes);
+      if (length === null) return null;
+      this.#bytes = bytes.subarray(0, length);
+    }
+    this.lent = true;
+    return this.#bytes;
+  }
+
+  giveBack(length: number): void {
+    this.lent = false;
+    const rest = this.#bytes.slice(length);
+    this.#bytes.fill(0xee);
+    this.#bytes = rest;
+  }
+
+  read(): Promise<number | null> {
+    return Promise.reject(new TypeError("Borrow from one who lends"));
+  }
+
+  write(data: Uint8Array): Promise<number> {
+    return this.#stream.write(data);
+  }
+
+  closeWrite(): Promise<void> {
+    return this.#stream.closeWrite();
+  }
+
+  close(): void {
+    this.#stream.close();
+  }
+}
+
+function relayed(options?: PipeOptions, farewell?: Uint8Array, lends = false): Relayed {
   const [client, clientInner] = pipe(options);
   const [upstream, upstreamInner] = pipe(options);
   const [sent, received] = [{ bytes: 0 }, { bytes: 0 }];
@@ -31,8 +76,8 @@ function relayed(options?: PipeOptions, farewell?: Uint8Array): Relayed {
     received,
     halfClosed: 0,
     ended: relay({
-      client: clientInner,
-      upstream: upstreamInner,
+      client: lends ? new Lender(clientInner) : clientInner,
+      upstream: lends ? new Lender(upstreamInner) : upstreamInner,
       sent,
       received,
       ...(farewell && { farewell }),
@@ -101,10 +146,10 @@ const shape = fc.record({
 Deno.test("every byte arrives once and in order, both ways at once, whatever the chunks and whoever ends first", async () => {
   using buffers = new LentBuffers();
   await fc.assert(
-    fc.asyncProperty(shape, async ({ seed, up, down, carry, capacity, largest }) => {
+    fc.asyncProperty(shape, fc.boolean(), async ({ seed, up, down, carry, capacity, largest }, lends) => {
       const random = new Random(seed);
       const [request, response] = [random.bytes(up), random.bytes(down)];
-      const run = relayed({ carry: () => 1 + random.below(carry), capacity });
+      const run = relayed({ carry: () => 1 + random.below(carry), capacity }, undefined, lends);
       const side = async (end: PipeEnd, data: Uint8Array) => {
         await sendInChunks(end, data, random, largest);
         await end.closeWrite();
@@ -150,6 +195,7 @@ Deno.test("sudden death at any point: what arrived is a prefix, the relay ends, 
   using buffers = new LentBuffers();
   const death = fc.record({
     shape,
+    lends: fc.boolean(),
     how: fc.constantFrom(...DEATHS),
     who: fc.constantFrom("client" as const, "upstream" as const),
     after: fc.nat({ max: 6000 }),
@@ -157,10 +203,10 @@ Deno.test("sudden death at any point: what arrived is a prefix, the relay ends, 
   await fc.assert(
     fc.asyncProperty(
       death,
-      async ({ shape: { seed, up, down, carry, capacity, largest }, how, who, after }) => {
+      async ({ shape: { seed, up, down, carry, capacity, largest }, lends, how, who, after }) => {
         const random = new Random(seed);
         const [request, response] = [random.bytes(up + 1), random.bytes(down + 1)];
-        const run = relayed({ carry: () => 1 + random.below(carry), capacity });
+        const run = relayed({ carry: () => 1 + random.below(carry), capacity }, undefined, lends);
         const ended = run.ended.finally(() => run.inner.forEach(closeQuietly)); // as the caller does
         const dying = run[who];
         const other = who === "client" ? run.upstream : run.client;
@@ -253,6 +299,20 @@ for (const direction of ["up", "down"] as const) {
     assert.equal(buffers.count(), 0);
   });
 }
+
+Deno.test("bytes that were lent are given back when their write fails", async () => {
+  const [client, upstream] = [pipe(), pipe({ capacity: 1000 })];
+  const lender = new Lender(client[1]);
+  const [sent, received] = [{ bytes: 0 }, { bytes: 0 }];
+  const ended = relay({ client: lender, upstream: upstream[0], sent, received });
+  await writeAll(client[0], new Uint8Array(5000));
+  await settled();
+  assert.ok(lender.lent);
+  upstream[1].abort();
+  assert.equal(await ended, "upstream_reset");
+  assert.ok(!lender.lent);
+  assert.equal(sent.bytes, 1000);
+});
 
 Deno.test("a stalled relay whose reader dies ends, and gives back what it held", async () => {
   using buffers = new LentBuffers();

@@ -160,6 +160,16 @@ Deno.test("streams go to the connection of the agent with the fewest", async () 
   assert.deepEqual(agents.map(({ streams }) => streams.length), [3, 3]);
 });
 
+Deno.test("a crowd that comes within one round trip of the agent gets through", async () => {
+  await using gateway = new TestGateway();
+  const agent = await gateway.agent({ serve: echo });
+  await agent.serve({ name: "ssh", protocol: "tcp", remotePort: 30_003 });
+  const clients = await Promise.all(Array.from({ length: 400 }, () => gateway.connectPort(30_003)));
+  assert.equal(agent.streams.length, 0); // it has not heard of any yet
+  await Promise.all(clients.map((client) => roundTrip(client, "x")));
+  assert.equal(gateway.metric("tunnel_streams_active"), 400);
+});
+
 Deno.test("limits.streamsPerTunnel: refused at once, with its name, until one ends", async () => {
   await using gateway = new TestGateway({ section: { limits: { streamsPerTunnel: 2 } } });
   const agent = await gateway.agent({ serve: echo });
@@ -208,6 +218,11 @@ Deno.test("threads: what was handed over is never handed over again, but it foll
     handedOver: { ...handedOver, purpose: "name:db.example.com" },
   });
   await assert.rejects(gateway.connect(opened, 0), "a stream between data planes goes no further");
+  await gateway.reload({ reconnectGrace: "60s" });
+  await assert.rejects(
+    gateway.connect(opened, 0),
+    "nor does it wait where its agent is not: it is known elsewhere",
+  );
 });
 
 Deno.test("threads: a request whose tunnel has moved to another data plane follows it there", async () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { type ByteStream, closeQuietly, writeAll } from "../../../core/byte_stream.ts";
+import { type ByteStream, closeQuietly, isLending, writeAll } from "../../../core/byte_stream.ts";
 import { withHeader } from "../../../plugins/ws-agent/tunnel_stream.ts";
 import { pipe } from "../../support/pipe.ts";
+import { pair } from "./yamux/raw_peer.ts";
 import { encode, readText } from "./harness.ts";
 
 const HEADER = encode("HEADER:");
@@ -43,6 +44,19 @@ Deno.test("the header goes out alone as soon as somebody waits for the other sid
   await writeAll(stream, encode("EHLO"));
   closeQuietly(near);
   assert.equal(await readText(far), "EHLO");
+});
+
+Deno.test("it lends what the stream beneath lends, and sends the header before it waits", async () => {
+  using sessions = pair();
+  const [near, far] = await sessions.connect();
+  const stream = withHeader(near, HEADER);
+  assert.ok(isLending(stream));
+  const borrowing = stream.borrow();
+  assert.equal(await far.read(new Uint8Array(16)), HEADER.length);
+  await writeAll(far, encode("220"));
+  assert.deepEqual(await borrowing, encode("220"));
+  stream.giveBack(3);
+  assert.ok(!isLending(withHeader(pipe()[0], HEADER)));
 });
 
 Deno.test("a write beside a read comes behind the header, and never inside of it", async () => {

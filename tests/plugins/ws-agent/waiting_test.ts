@@ -39,6 +39,18 @@ Deno.test("no more wait than may, and none whose time is over", async () => {
   assert.equal(waiting.size, 0);
 });
 
+Deno.test("the clients of one agent that is lost leave room for those of others", async () => {
+  const waiting = new Waiting(new TestClock("still"), 10, 2);
+  const pending = ["a", "a", "b"].map((key) => waiting.begin(key, 1000, NEVER).end);
+  assert.equal(await waiting.begin("a", 1000, NEVER).end, "full");
+  pending.push(waiting.begin("b", 1000, NEVER).end);
+  waiting.wake("a");
+  pending.push(waiting.begin("a", 1000, NEVER).end);
+  assert.equal(waiting.size, 3);
+  waiting.endAll();
+  assert.deepEqual(await Promise.all(pending), ["changed", "changed", "aborted", "aborted", "aborted"]);
+});
+
 Deno.test("whoever is woken and waits again is not woken by the same change", async () => {
   const waiting = new Waiting(new TestClock("still"));
   let woken = 0;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { writeAll } from "../../../../core/byte_stream.ts";
+import { type Clock, SYSTEM_CLOCK } from "../../../../plugins/ws-agent/clock.ts";
 import type { AgentEvent } from "../../../../plugins/ws-agent/agent/events.ts";
 import { createAuthority } from "../../../support/certificates.ts";
 import { readToEnd, startEcho, startReset } from "../../../support/echo.ts";
@@ -180,6 +181,24 @@ Deno.test("a gateway that goes away: the new connection is there before the old 
   await until(() => first.ended, { what: "the old connection to end" });
   assert.equal(second.ended, false);
   assert.deepEqual(kinds(running.events), ["connected", "public", "replacing", "connected"]);
+});
+
+Deno.test("a gateway that sends each connection away at once is asked ever more slowly", async () => {
+  const waits: number[] = [];
+  const clock: Clock = {
+    ...SYSTEM_CLOCK,
+    after(ms, then) {
+      if (ms >= 1000 && ms <= 8000) waits.push(ms);
+      return SYSTEM_CLOCK.after(ms >= 1000 && ms <= 8000 ? 1 : ms, then);
+    },
+  };
+  await using gateway = new FakeGateway();
+  const reconnect = { minMs: 1000, maxMs: 8000 };
+  await using _ = startAgent(settingsFor(gateway, [], { reconnect }), { clock, random: () => 1 - 2 ** -53 });
+  for (let i = 0; i < 5; i++) (await gateway.session(i)).yamux.goAway();
+  await gateway.session(5);
+  assert.deepEqual(waits, [2000, 4000, 8000, 8000, 8000]);
+  await until(() => gateway.live.length === 1, { what: "the others to end" });
 });
 
 Deno.test("a connection is replaced before the JWT ends that it was made with, and nothing breaks off", async () => {

@@ -209,6 +209,71 @@ for (const protocol of ["tcp", "tls"] as const) {
   });
 }
 
+Deno.test("a stream that the gateway resets ends the connection to a target that takes nothing", async () => {
+  const wakeUp = Promise.withResolvers<void>(), ended = Promise.withResolvers<number>();
+  await using stuck = serveTcp(async (conn) => {
+    await wakeUp.promise;
+    ended.resolve(await readToEnd(conn).then(({ length }) => length, () => 0)); // a reset will do as well
+  });
+  await using gateway = new FakeGateway();
+  await using running = startAgent(settingsFor(gateway, [service("a", stuck.target)]));
+  const stream = await (await gateway.registered(0)).open("a");
+  const size = 64 << 20;
+  const flooding = writeAll(stream, new Uint8Array(size)).catch(() => {});
+  let before = 0, still = 0;
+  await until(() => { // the target's socket is full: nobody reads the stream any more
+    const now = running.agent.status.bytesIn;
+    still = now > 0 && now === before ? still + 1 : 0;
+    before = now;
+    return still === 5;
+  }, { what: "the agent to be held back" });
+  stream.reset();
+  await flooding;
+  await until(() => running.agent.status.streams === 0, { what: "the reset" });
+  wakeUp.resolve();
+  const received = await ended.promise;
+  assert.ok(received < size, `${received} bytes`);
+});
+
+Deno.test("streams that are reset while their target is dialed leave no dial behind", async () => {
+  const system = systemNetwork();
+  let [dialing, most] = [0, 0];
+  const network: AgentNetwork = {
+    ...system,
+    connect: (to, signal) =>
+      to.port !== 9 ? system.connect(to, signal) : new Promise((_, reject) => {
+        most = Math.max(most, ++dialing);
+        signal.addEventListener("abort", () => {
+          dialing--;
+          reject(signal.reason);
+        });
+      }),
+  };
+  await using gateway = new FakeGateway();
+  await using running = startAgent(settingsFor(gateway, [service("a", 9, { protocol: "http" })]), {
+    network,
+  });
+  const session = await gateway.registered(0);
+  for (let i = 1; i <= 20; i++) {
+    const stream = await session.open("a");
+    await until(() => dialing === 1, { what: `dial ${i}` });
+    stream.reset();
+    await until(() => dialing === 0, { what: `the end of dial ${i}` });
+  }
+  assert.equal(most, 1);
+  assert.deepEqual(failures(running.events), [], "it is not the target's fault");
+});
+
+Deno.test("a gateway that opens nonsense by the thousand is told of once", async () => {
+  await using gateway = new FakeGateway();
+  await using running = startAgent(settingsFor(gateway, [service("a", 1)]));
+  const session = await gateway.registered(0);
+  const serviceId = "00000000-0000-4000-8000-00000000ffff";
+  const streams = await Promise.all(Array.from({ length: 200 }, () => session.open("a", { serviceId })));
+  for (const stream of streams) await assert.rejects(readToEnd(stream), Deno.errors.ConnectionReset);
+  assert.equal(running.events.filter(({ kind }) => kind === "stream_refused").length, 1);
+});
+
 Deno.test("a service that breaks off looks like that to the public, not like one that has finished", async () => {
   await using reset = await startReset();
   await using gateway = new FakeGateway();

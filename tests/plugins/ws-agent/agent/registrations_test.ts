@@ -47,6 +47,9 @@ function setUp(
   return { registrations, log, waits };
 }
 
+/** Never aborted. */
+const forEver = new AbortController().signal;
+
 function granted({ name }: RegisterService): ServiceRegistered {
   return { serviceId: `id-${name}`, name, url: "" };
 }
@@ -63,7 +66,7 @@ Deno.test("a refused service is asked for with growing waits, until it is regist
   }
   await until(() => log.at(-1) === "registered a", { what: "the registration" });
   assert.deepEqual(waits.map(({ ms }) => ms), [1000, 2000, 4000]);
-  assert.equal(await registrations.find("id-a").then((found) => found?.name), "a");
+  assert.equal(await registrations.find("id-a", forEver).then((found) => found?.name), "a");
   registrations.close();
 });
 
@@ -81,11 +84,22 @@ Deno.test("a stream that comes before the answer about its service waits for it"
   const { promise, resolve } = Promise.withResolvers<ServiceRegistered>();
   const { registrations } = setUp(() => promise);
   const used = registrations.use([service("a", 1)]);
-  const found = registrations.find("id-a"), unknown = registrations.find("id-b");
+  const found = registrations.find("id-a", forEver), unknown = registrations.find("id-b", forEver);
   resolve({ serviceId: "id-a", name: "a", url: "" });
   assert.equal((await found)?.name, "a");
   assert.equal(await unknown, undefined);
   await used;
+});
+
+Deno.test("a stream that is gone waits no longer, though the gateway never answers", async () => {
+  const { registrations } = setUp(() => new Promise(() => {}));
+  void registrations.use([service("a", 1)]);
+  const gone = new AbortController();
+  const found = registrations.find("id-a", gone.signal);
+  gone.abort();
+  assert.equal(await found, undefined);
+  assert.equal(await registrations.find("id-a", gone.signal), undefined);
+  registrations.close();
 });
 
 Deno.test("the end of the connection ends what waits", async () => {
@@ -93,7 +107,7 @@ Deno.test("the end of the connection ends what waits", async () => {
   await registrations.use([service("a", 1)]);
   await until(() => waits.length === 1, { what: "a wait" });
   registrations.close();
-  assert.equal(await registrations.find("id-a"), undefined);
+  assert.equal(await registrations.find("id-a", forEver), undefined);
 });
 
 Deno.test("a service whose public side changes is another one", async () => {

@@ -2,8 +2,8 @@ import { Buffer } from "node:buffer";
 import { type ByteStream, closeQuietly, writeAll } from "../../../../core/byte_stream.ts";
 import type { ConnectionInfo } from "../../../../core/plugin/contract.ts";
 import {
-  type HttpBackend,
   Draining,
+  type HttpBackend,
   type HttpTimeouts,
   type RequestEvent,
   serveHttp,

@@ -21,5 +21,5 @@ Deno.test("only ports that the token allows and the gateway has", () => {
 });
 
 Deno.test("a large range that is nearly full is not searched for ever", () => {
-  assert.equal([...portsToTry("a", { first: 1, last: 65_535 }, undefined)].length, 64);
+  assert.equal([...portsToTry("a", { first: 1, last: 65_535 }, undefined)].length, 4096);
 });

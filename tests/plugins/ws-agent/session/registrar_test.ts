@@ -277,6 +277,15 @@ Deno.test("a port that some other program has: another one is assigned, and aske
   assert.equal(gateway.registry.lookup(`port:${usual.remotePort}`), undefined);
 });
 
+Deno.test("a port is assigned behind however long a row of ports that others hold", async () => {
+  await using gateway = new TestGateway({ section: { ports: "30000-30199" } });
+  const others = { id: "s", node: "data-plane-0", holder: "token:bob/1", epoch: 1, slot: 0 };
+  gateway.registry.open({ ...others, maxSessions: 10, graceMs: 0 });
+  for (let port = 30_000; port < 30_199; port++) gateway.registry.claim("s", `port:${port}`, { name: "x" });
+  const agent = await gateway.agent();
+  assert.equal((await agent.serve({ name: "ssh", protocol: "tcp" })).remotePort, 30_199);
+});
+
 Deno.test("publicPort is what agents are told, wherever they have connected to", async () => {
   await using gateway = new TestGateway({ section: { publicPort: 443 } });
   const agent = await gateway.agent();

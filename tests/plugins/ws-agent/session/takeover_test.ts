@@ -234,6 +234,21 @@ Deno.test("grace: a client that leaves waits no longer", async () => {
   assert.equal(gateway.plugin.status().details?.["waiting"], 0);
 });
 
+Deno.test("an agent that says that it goes away, and has no streams any more, keeps its names no longer than one that is lost", async () => {
+  await using gateway = new TestGateway({ section: { reconnectGrace: "0s" } });
+  const agent = await gateway.agent();
+  await agent.serve(SSH);
+  const client = await gateway.connectPort(30_003);
+  await roundTrip(client, "hello");
+  agent.yamux.goAway();
+  await until(() => gateway.plugin.routes()[0]?.targets?.[0]?.healthy === false, { what: "the go-away" });
+  assert.equal(await roundTrip(client, "still"), "still");
+  client.close();
+  await agent.ended;
+  assert.equal((await gateway.logged("tunnel_closed")).fields["reason"], "agent_left");
+  assert.equal(gateway.registry.lookup("port:30003"), undefined);
+});
+
 Deno.test("an agent that says that it goes away gets no new streams, and those that are open go on", async () => {
   await using gateway = new TestGateway();
   const agents = [await gateway.agent({ epoch: 1, slot: 0 }), await gateway.agent({ epoch: 1, slot: 1 })];

@@ -5,6 +5,7 @@ import {
   DATA,
   INITIAL_WINDOW_BYTES,
   PING,
+  RST,
   SYN,
   WINDOW_UPDATE,
 } from "../../../../plugins/ws-agent/yamux/frame.ts";
@@ -87,7 +88,7 @@ Deno.test("with too much unread nothing more is taken from the transport, until 
   assert.equal(test.session.bytesRead, 10 * full.length);
 });
 
-Deno.test("when nobody reads for long, the stream with most unread is reset", async () => {
+Deno.test("with too much unread, streams that nobody has read for long are reset, those with most first", async () => {
   using test = withPeer({ maxBufferedBytes: 300_000 });
   await test.peer.send(
     frame(WINDOW_UPDATE, SYN, 1, 0),
@@ -99,10 +100,17 @@ Deno.test("when nobody reads for long, the stream with most unread is reset", as
   await test.peer.send(frame(PING, SYN, 0, 5));
   let reset: number | undefined;
   for (let one; (one = await test.peer.next())?.type !== PING;) {
-    if (one?.flags === 8) reset = one.streamId;
+    if (one?.flags === RST) reset = one.streamId;
   }
   assert.equal(reset, 3);
-  assert.equal(await test.taken[0]?.read(new Uint8Array(200_000)), 100_000);
+  // The others that have not been read for as long go as soon as there is too much again: nobody waits for them twice.
+  const before = performance.now();
+  await test.peer.send(frame(WINDOW_UPDATE, SYN, 5, 0), frame(DATA, 0, 5, 0, new Uint8Array(250_000)));
+  let next = await test.peer.next();
+  while (next?.flags !== RST) next = await test.peer.next();
+  assert.equal(next.streamId, 1);
+  assert.ok(performance.now() - before < 2000, "it was waited for");
+  assert.ok((await test.taken[2]?.read(new Uint8Array(300_000)) ?? 0) > 0); // this one had just come
 });
 
 Deno.test("streams that send bulk take turns", async () => {

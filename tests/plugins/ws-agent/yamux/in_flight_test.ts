@@ -63,6 +63,17 @@ for (
   });
 }
 
+Deno.test("InFlight lets the ends of a short way be late, and marks few of its bytes", () => {
+  const inFlight = new InFlight(new RoundTrips());
+  for (let id = 1; id < 20; id++) { // 600 MB/s
+    inFlight.sent(60_000);
+    inFlight.marked(id, id);
+    inFlight.answered(id, id + 0.1);
+  }
+  assert.ok(inFlight.limit > 200_000 && inFlight.limit < 300_000, `${inFlight.limit} bytes`);
+  assert.ok(inFlight.untilMark > 50_000, `a mark in ${inFlight.untilMark} bytes`);
+});
+
 Deno.test("InFlight never allows more than 16 MiB, nor less than 32 KiB", () => {
   const fat = new Path(1_000_000, 200);
   fat.run(4000, 64 * 1024);

@@ -27,6 +27,34 @@ Deno.test("ReceivedBytes gives what was put in, in order, in pieces of any size"
   }));
 });
 
+Deno.test("ReceivedBytes lends what is first, and keeps it until it is given back", () => {
+  using lent = new LentBuffers();
+  const bytes = new ReceivedBytes();
+  const all = pattern(100_000);
+  bytes.put(all, 0, 60_000);
+  const first = bytes.lend();
+  bytes.put(all, 60_000, all.length);
+  assert.deepEqual(first, all.subarray(0, first.length));
+  assert.equal(bytes.giveBack(10), 10);
+  assert.equal(bytes.length, all.length - 10);
+  const again = bytes.lend();
+  assert.equal(again[0], all[10]);
+  assert.equal(bytes.clear(), all.length - 10);
+  assert.equal(lent.count(64 * 1024), 1);
+  assert.equal(again[0], all[10]);
+  assert.equal(bytes.giveBack(5), 0);
+  assert.equal(lent.count(), 0);
+});
+
+Deno.test("ReceivedBytes makes room at once for what is to follow", () => {
+  const bytes = new ReceivedBytes();
+  const all = pattern(30_000);
+  for (let at = 0; at < all.length; at += 1000) bytes.put(all, at, at + 1000, all.length - at - 1000);
+  assert.deepEqual(bytes.lend(), all);
+  bytes.giveBack(0);
+  bytes.clear();
+});
+
 Deno.test("ReceivedBytes holds about what was put in, however small the pieces", () => {
   using lent = new LentBuffers();
   const bytes = new ReceivedBytes();

@@ -249,6 +249,12 @@ Deno.test("a stream that nobody takes is reset", async () => {
   assert.equal(sessions.server.streams, 2);
 });
 
+Deno.test("maxUnaccepted: more streams may be open that the peer has not accepted", () => {
+  using test = withPeer({ maxUnaccepted: Infinity });
+  for (let i = 0; i < 1000; i++) test.session.open();
+  assert.equal(test.session.streams, 1000);
+});
+
 Deno.test("at most 256 streams are open that the peer has not accepted", async () => {
   using test = withPeer();
   for (let i = 0; i < 256; i++) test.session.open();
