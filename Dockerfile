@@ -19,5 +19,5 @@ USER 65532:65532
 EXPOSE 80 443 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["/bin/deno", "eval", "const url = Deno.env.get('POSTERN_HEALTH_URL') ?? 'http://127.0.0.1:9090/healthz'; Deno.exit((await fetch(url)).ok ? 0 : 1)"]
-ENTRYPOINT ["/bin/deno", "run", "--no-prompt", "--cached-only", "-A", "/app/cli/main.ts"]
+ENTRYPOINT ["/bin/deno", "run", "--v8-flags=--max-semi-space-size=4", "--no-prompt", "--cached-only", "-A", "/app/cli/main.ts"]
 CMD ["gateway"]

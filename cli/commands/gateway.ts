@@ -8,6 +8,7 @@ import { LogWriter } from "../../core/supervisor/log_writer.ts";
 import { type Prepared, Supervisor, type SupervisorOptions } from "../../core/supervisor/supervisor.ts";
 import { developmentIssuer, ensureDevelopmentCertificates } from "../../core/tls/dev_ca.ts";
 import { watchFiles } from "../../core/watch_files.ts";
+import { parseGateway } from "../../plugins/ws-agent/agent/gateway_address.ts";
 import { CommandError } from "../command_error.ts";
 import {
   addConfigOptions,
@@ -25,6 +26,7 @@ import {
 import { DEVELOPMENT_FOLDER } from "../development_token.ts";
 import { EXIT } from "../exit_codes.ts";
 import { describeGateway } from "../describe_gateway.ts";
+import { DEVELOPMENT_GATEWAY } from "../gateway_choice.ts";
 
 /** More data planes than this only cost memory on any machine that runs today. */
 const MAX_THREADS = 64;
@@ -205,10 +207,18 @@ async function prepareDevelopment(config: GatewayConfig, file: string | undefine
   return {
     certificates,
     hints: (port) => [
-      `expose deno task postern http 3000 --name demo  →  https://demo.localhost:${port}  →  127.0.0.1:3000`,
+      `expose deno task postern http 3000 --name demo${
+        gatewayOption(port)
+      }  →  https://demo.localhost:${port}  →  127.0.0.1:3000`,
       `trust  ${ca} (curl --cacert ${ca}; import it into a browser)`,
     ],
   };
+}
+
+/** A development gateway is found without being named, unless its port is another one. */
+function gatewayOption(port: string): string {
+  const { host, port: usual } = parseGateway(DEVELOPMENT_GATEWAY);
+  return port === String(usual) ? "" : ` --gateway wss://${host}:${port}`;
 }
 
 /** As bound: the config may leave it to the system. */

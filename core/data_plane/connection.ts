@@ -108,7 +108,8 @@ export class Connection implements RouteScope, Watched {
       // Two steps, so that nothing that the path needed is held while bytes are relayed: idle ones must cost little.
       const client = await walk(this);
       setup.delete(this);
-      if (client) await this.#relay(client);
+      if (client && this.record.state === "handling") await this.#handle(client);
+      else if (client) await this.#relay(client);
     } catch (error) {
       if (error instanceof Refusal) await this.#refuse(error);
       else await this.#fail(error);
@@ -172,6 +173,18 @@ export class Connection implements RouteScope, Watched {
       if (told instanceof Promise) told.catch(failed);
     } catch (error) {
       failed(error);
+    }
+  }
+
+  async #handle(stream: ByteStream): Promise<void> {
+    const { idle } = this.queues;
+    const { plugin, info } = this.record.decided;
+    this.tellOpened();
+    idle?.add(this);
+    try {
+      await plugin.handle?.(stream, info, this);
+    } finally {
+      idle?.delete(this);
     }
   }
 

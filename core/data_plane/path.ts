@@ -19,7 +19,8 @@ const NOTHING = new Uint8Array();
 /**
  * Walks a connection from its first byte to its upstream: preface → route → (terminate TLS) → dial.
  *
- * @returns The client's side, when there is something to relay: `connection.upstream` is connected then.
+ * @returns The client's side, when there is something to relay: `connection.upstream` is connected then. Or when a handler
+ * takes it: the connection is {@link Connection.beginHandling handling} then.
  * @throws {Refusal} The client is to be turned away.
  */
 export async function walk(connection: Connection): Promise<ByteStream | undefined> {
@@ -157,26 +158,19 @@ async function carryOut(
     case "handover":
       return await handOver(connection, decision, client);
     case "handle":
-      await handle(connection, client);
-      return;
+      return handle(connection, client);
     case "reject":
       throw new Refusal(client, decision.reason, decision.detail ?? "");
   }
 }
 
-async function handle(connection: Connection, client: Client): Promise<void> {
+function handle(connection: Connection, client: Client): ByteStream {
   const { record } = connection;
-  const { plugin, info } = record.decided;
-  if (!plugin.handle) throw new Refusal(client, "not_supported", "the plugin handles no streams");
-  connection.beginHandling();
-  connection.tellOpened();
-  const stream = counting(replaying(client.stream, client.head), record.sent, record.received);
-  connection.queues.idle?.add(connection);
-  try {
-    await plugin.handle(stream, info, connection);
-  } finally {
-    connection.queues.idle?.delete(connection);
+  if (!record.decided.plugin.handle) {
+    throw new Refusal(client, "not_supported", "the plugin handles no streams");
   }
+  connection.beginHandling();
+  return counting(replaying(client.stream, client.head), record.sent, record.received);
 }
 
 async function terminate(

@@ -82,6 +82,7 @@ export class FieldTable {
   end = 0;
   /** What Connection lists besides its options. Set by whoever reads Connection. */
   listed: FieldSet | undefined;
+  #positions = NOWHERE;
   #spans = NOWHERE.spans;
   #hashes = NOWHERE.hashes;
   #state = LINE;
@@ -100,7 +101,7 @@ export class FieldTable {
    * @param limit Where it must have ended, at most 65,535.
    */
   begin(start: number, limit: number): void {
-    if (this.#spans.length === 0) this.#take(spare.pop() ?? positions(FIRST_CAPACITY));
+    if (this.#positions === NOWHERE) this.#take(spare.pop() ?? positions(FIRST_CAPACITY));
     this.count = 0;
     this.listed = undefined;
     this.start = start;
@@ -115,15 +116,14 @@ export class FieldTable {
     this.count = 0;
     this.bytes = NOTHING;
     this.listed = undefined;
-    if (this.#hashes.length === FIRST_CAPACITY && spare.length < MAX_SPARE) {
-      spare.push({ spans: this.#spans, hashes: this.#hashes });
-    }
+    if (this.#hashes.length === FIRST_CAPACITY && spare.length < MAX_SPARE) spare.push(this.#positions);
     this.#take(NOWHERE);
   }
 
-  #take({ spans, hashes }: Positions): void {
-    this.#spans = spans;
-    this.#hashes = hashes;
+  #take(positions: Positions): void {
+    this.#positions = positions;
+    this.#spans = positions.spans;
+    this.#hashes = positions.hashes;
   }
 
   /**

@@ -288,10 +288,7 @@ export interface PluginDefinition<Config = unknown> {
    * that leads to the policy's CAs. The gateway proves it, against itself, before it accepts anybody.
    */
   mutualTls?(config: Config): readonly string[];
-  /**
-   * The server names for which the plugin has TLS terminated, or patterns of them (`*.example.com`). When there is no
-   * certificate for one, the gateway says so as it starts, and at every reload.
-   */
+  /** Server names for which TLS is to be terminated, or patterns (`*.example.com`): those without a certificate are logged. */
   terminates?(config: Config): readonly string[];
   /** What `route` would answer, and why, without doing it. Runs without any permission. */
   explain?(config: Config, connection: ConnectionInfo): Explanation;

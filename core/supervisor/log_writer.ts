@@ -89,7 +89,7 @@ export class LogWriter {
 
 function formatJson({ time, level, from, event, fields }: LogEvent): string {
   const head = { time: new Date(time).toISOString(), level, from, event };
-  return JSON.stringify({ ...head, ...fields, ...head }) + "\n"; // no field passes for one of these
+  return inert(JSON.stringify({ ...head, ...fields, ...head })) + "\n"; // no field passes for one of these
 }
 
 function formatPretty(colors: boolean): (event: LogEvent) => string {
@@ -120,7 +120,14 @@ function formatField([key, value]: [string, LogEvent["fields"][string]]): string
 /** What a stranger may have written is quoted, and cannot break the line or steer a terminal. */
 function plain(text: string): string {
   if (/^[\w.:/@*+[\]-]+$/.test(text)) return text;
-  return JSON.stringify(text).replaceAll(/[\x7f-\x9f\u2028\u2029]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return inert(JSON.stringify(text));
+}
+
+/** JSON that says the same without what JSON leaves as it is, and a terminal acts upon: C1 controls, and marks that turn text around. */
+function inert(json: string): string {
+  return json.replaceAll(/[\x7f-\x9f\u2028\u2029\p{Cf}]/gu, (character) => {
+    return Array.from({ length: character.length }, (_, i) => {
+      return `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`;
+    }).join("");
   });
 }

@@ -22,7 +22,12 @@ import { ControlFault } from "./control/fault.ts";
 import { LINGER_MS, turnAway } from "./turn_away.ts";
 import { answerUpgrade, encodeRefusal, type UpgradeRefusal } from "./websocket/answer_upgrade.ts";
 import { WebSocketBytes } from "./websocket/web_socket_bytes.ts";
-import type { YamuxOptions, YamuxSession, YamuxStream } from "./yamux/yamux.ts";
+import {
+  DEFAULT_MAX_BUFFERED_BYTES,
+  type YamuxOptions,
+  type YamuxSession,
+  type YamuxStream,
+} from "./yamux/yamux.ts";
 
 /** From the first byte of the request to AuthOk; see PROTOCOL.md. */
 const AUTH_TIMEOUT_MS = 10_000;
@@ -33,6 +38,8 @@ export const SUBPROTOCOL = "postern.v1";
  * a few round trips for it, and strangers that say nothing keep nobody out.
  */
 const MAX_ARRIVALS = 2048;
+/** What a stranger may send ahead of our answer: the largest message, and it has to wait with more. */
+const MAX_STRANGERS_BYTES = 64 * 1024;
 /** Streams that an agent opens beside its first. One may be a slip; so many are an attempt at something. */
 const MAX_STRAY_STREAMS = 100;
 
@@ -71,6 +78,19 @@ export class AgentEndpoint {
     signal: AbortSignal,
     first?: FirstRequest,
   ): Promise<void> {
+    // Two steps, so that nothing that the way in has needed is held by the tunnel: idle ones must cost little.
+    const tunnel = await this.#letIn(stream, connection, signal, first);
+    if (tunnel !== undefined) await this.#stay(tunnel);
+  }
+
+  /** From the first byte until the agent is in. @returns `undefined`: it is not, and the connection is over. */
+  async #letIn(
+    stream: ByteStream,
+    connection: ConnectionInfo,
+    signal: AbortSignal,
+    first: FirstRequest | undefined,
+  ): Promise<OpenTunnel | undefined> {
+    let tunnel: OpenTunnel | undefined;
     const arrival = new Arrival(stream, this.#tools.clock, AUTH_TIMEOUT_MS);
     const leave = () => arrival.end();
     this.#add(arrival);
@@ -78,10 +98,13 @@ export class AgentEndpoint {
     try {
       const request = first ?? await readFirstRequest(stream);
       const answer = this.#answer(request, connection);
-      if ("close" in answer) return;
-      if ("refusal" in answer) return await turnAway(stream, answer.refusal, this.#tools.clock);
+      if ("close" in answer) return undefined;
+      if ("refusal" in answer) {
+        await turnAway(stream, answer.refusal, this.#tools.clock);
+        return undefined;
+      }
       await writeAll(stream, answer.response);
-      await this.#speak(new WebSocketBytes(stream, { role: "server", replay: answer.rest }), {
+      tunnel = await this.#speak(new WebSocketBytes(stream, { role: "server", replay: answer.rest }), {
         arrival,
         connection,
         run: answer.run,
@@ -92,7 +115,21 @@ export class AgentEndpoint {
       signal.removeEventListener("abort", leave);
       if (arrival.timedOut) this.#tools.admission.timedOut(connection.source);
       this.#arrivals.delete(arrival);
-      arrival.end();
+      if (tunnel === undefined) arrival.end();
+      else arrival[Symbol.dispose]();
+    }
+    return tunnel;
+  }
+
+  /** Answers an agent that is in, until its tunnel's end. The connection itself is the caller's to watch. */
+  async #stay({ session, channel }: OpenTunnel): Promise<void> {
+    const { tunnels, config } = this.#tools;
+    try {
+      tunnels.opened(session);
+      await converse(session, channel, config().limits.servicesPerTunnel, this.#tools);
+      await session.yamux.ended;
+    } finally {
+      session.yamux.close();
     }
   }
 
@@ -128,18 +165,19 @@ export class AgentEndpoint {
     return { response: answer.response, rest: seen.subarray(head.length), run };
   }
 
-  /** Multiplexer, control stream, Auth, and then what the agent asks for, until the tunnel's end. */
+  /** Multiplexer, control stream, Auth. @returns `undefined`: the agent is not let in. */
   async #speak(
     transport: ByteStream,
     { arrival, connection, run }: { arrival: Arrival; connection: ConnectionInfo; run: AgentRun },
-  ): Promise<void> {
-    const { openYamux, admission, tunnels, config } = this.#tools;
+  ): Promise<OpenTunnel | undefined> {
+    const { openYamux, admission, tunnels } = this.#tools;
     const first = Promise.withResolvers<YamuxStream | undefined>();
     let strays = -1;
     let session: TunnelSession | undefined;
     const yamux = openYamux(transport, {
       role: "server",
       maxStreams: 8,
+      maxBufferedBytes: MAX_STRANGERS_BYTES, // until it is in
       maxUnaccepted: Infinity, // limits.streamsPerTunnel bounds them: a crowd may come within one round trip
       pingIntervalMs: 0, // heartbeats do that, by one timer for all
       onStream: (stream) => {
@@ -154,7 +192,7 @@ export class AgentEndpoint {
     arrival.hand(yamux);
     try {
       const control = await Promise.race([first.promise, yamux.ended.then(() => undefined)]);
-      if (control === undefined) return;
+      if (control === undefined) return undefined;
       const channel = new ControlChannel(control);
       const { source, destination, tls } = connection;
       session = await admission.admit({
@@ -165,14 +203,14 @@ export class AgentEndpoint {
         channel,
         signal: arrival.signal,
       });
-      if (session === undefined) return await this.#seeOut(yamux, channel);
-      this.#arrivals.delete(arrival);
-      arrival[Symbol.dispose]();
-      tunnels.opened(session);
-      await converse(session, channel, config().limits.servicesPerTunnel, this.#tools);
-      await yamux.ended;
+      if (session === undefined) {
+        await this.#seeOut(yamux, channel);
+        return undefined;
+      }
+      yamux.maxBufferedBytes = DEFAULT_MAX_BUFFERED_BYTES;
+      return { session, channel };
     } finally {
-      yamux.close();
+      if (session === undefined) yamux.close();
     }
   }
 
@@ -209,6 +247,12 @@ export class AgentEndpoint {
       ...(detail !== undefined && { detail: printable(detail, 200) }),
     });
   }
+}
+
+/** An agent that is in. */
+interface OpenTunnel {
+  readonly session: TunnelSession;
+  readonly channel: ControlChannel;
 }
 
 /** What the first request comes to: nothing to say, an answer behind which the connection is closed, or a WebSocket. */

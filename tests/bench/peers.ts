@@ -1,3 +1,4 @@
+import denoJson from "../../deno.json" with { type: "json" };
 import { hasProgram } from "../support/permissions.ts";
 import {
   type Address,
@@ -44,6 +45,8 @@ const HAPROXY_MAX_CONNECTIONS = 7_500;
 const CROWD_HOSTNAME = "127.0.0.2";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
+/** Arguments of Deno before the program, as `deno task gateway` has them. */
+export const RUN: readonly string[] = denoJson.tasks.gateway.split(" ").slice(1, -2);
 const NGINX_STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /** In the order of the columns. */
@@ -74,7 +77,7 @@ export async function startPostern(
   const file = `${folder}/postern.yaml`;
   // JSON is YAML.
   await Deno.writeTextFile(file, JSON.stringify(config, null, 2));
-  const args = ["run", "--no-prompt", "-A", `${ROOT}cli/main.ts`, "gateway", "--config", file];
+  const args = [...RUN, `${ROOT}cli/main.ts`, "gateway", "--config", file];
   const program = stack.use(
     await startProgram(Deno.execPath(), {
       args: [...args, "--threads", String(threads), "--log-level", logLevel],

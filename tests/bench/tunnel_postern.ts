@@ -12,7 +12,7 @@ import {
   temporaryFolder,
 } from "../support/processes.ts";
 import { Helper } from "./helper.ts";
-import { posternConfig, startPostern } from "./peers.ts";
+import { posternConfig, RUN, startPostern } from "./peers.ts";
 import type { ServicePorts } from "./tunnel_jobs.ts";
 import { DOMAIN, HTTP_HOST, publicPorts, SERVICES, type TunnelKind } from "./tunnel_kinds.ts";
 import { HOSTNAME } from "./tunnel_load.ts";
@@ -140,7 +140,7 @@ async function startAgent(
   };
   // JSON is YAML.
   await Deno.writeTextFile(`${folder}/agent.yaml`, JSON.stringify(config));
-  const args = ["run", "--no-prompt", "-A", CLI, "agent", "--config", `${folder}/agent.yaml`];
+  const args = [...RUN, CLI, "agent", "--config", `${folder}/agent.yaml`];
   return stack.use(await startProgram(Deno.execPath(), { args, env: denoEnvironment(), cwd: folder }));
 }
 

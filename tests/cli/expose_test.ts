@@ -176,6 +176,39 @@ for (const { name, args, gateway: options, code, says } of FAILURES) {
 }
 
 Deno.test({
+  name: "a reader that takes the address and goes ends neither the tunnel nor what is told to people",
+  ignore: ignore || !hasProgram("sh"),
+  async fn() {
+    await using folder = await temporaryFolder();
+    await using web = startHttp();
+    await using gateway = new FakeGateway();
+    const command = '{ deno run --no-prompt -A --config "$0" "$@"; echo "code $?" >&2; } | head -n 1';
+    const args = ["http", `${web.address.port}`, "--gateway", `ws://127.0.0.1:${gateway.port}`];
+    await using program = await startProgram("sh", {
+      args: ["-c", command, CONFIG, MAIN, ...args, "--name", "demo", "--connections", "1"],
+      env: { ...denoEnvironment(), POSTERN_TOKEN: "t" },
+      cwd: folder.path,
+    });
+    const session = await gateway.registered(0);
+    await program.waitForOutput(/^https:\/\/demo\.example\.com\n/);
+    for (let i = 0; i < 3; i++) {
+      const stream = await session.open("demo");
+      await writeAll(stream, new TextEncoder().encode("GET /a HTTP/1.1\r\nHost: demo.example.com\r\n\r\n"));
+      assert.match(new TextDecoder().decode(await readToEnd(stream)), /ok$/);
+      stream.close();
+    }
+    await session.send({ type: "disconnect", reason: "closed_by_admin: Closed for a moment" });
+    const next = await gateway.registered(1);
+    await program.waitForOutput(
+      /ended: Closed for a moment; trying again in [^]*^postern: Connected again$/m,
+    );
+    await next.send({ type: "disconnect", reason: "superseded: Another one is here" });
+    await program.waitForOutput(/^postern: The gateway refuses this agent: Another one is here\ncode 3$/m);
+    assert.doesNotMatch(program.output, /GET \/a|Broken pipe/);
+  },
+});
+
+Deno.test({
   name: "a gateway on this machine is shown the token that the development gateway keeps in this folder",
   ignore,
   async fn() {

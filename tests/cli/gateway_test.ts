@@ -67,7 +67,8 @@ Deno.test({
       `  admin  http://${hostPort(first.admin)}`,
       "  plugin static (inline; net)",
       "  plugin ws-agent (inline; net)",
-      `  expose deno task postern http 3000 --name demo  →  https://demo.localhost:${first.https.port}  →  127.0.0.1:3000`,
+      `  expose deno task postern http 3000 --name demo --gateway wss://tunnel.localhost:${first.https.port}` +
+      `  →  https://demo.localhost:${first.https.port}  →  127.0.0.1:3000`,
       "  trust  .postern/ca.pem (curl --cacert .postern/ca.pem; import it into a browser)",
       "",
     ]);

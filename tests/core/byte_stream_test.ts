@@ -36,6 +36,18 @@ Deno.test("closeQuietly() passes over what is closed already, and over nothing a
   assert.ok(near.closed);
 });
 
+Deno.test("closeQuietly() closes a connection of the runtime, and does so without an error when it is closed", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const [near, far] = await Promise.all([Deno.connect({ port: listener.addr.port }), listener.accept()]);
+  let errors = 0;
+  const watched = Object.defineProperty(near, "close", { value: () => errors++ });
+  closeQuietly(watched);
+  assert.equal(await far.read(new Uint8Array(1)), null);
+  closeQuietly(watched);
+  assert.equal(errors, 0);
+  far.close();
+});
+
 Deno.test("closeQuietly() keeps quiet about nothing else", () => {
   const broken = {
     close() {

@@ -36,7 +36,9 @@ Deno.test({
     const url = `https://demo.localhost:${folder.port}`;
     assert.match(
       gateway.output,
-      new RegExp(`deno task postern http 3000 --name demo {2}→ {2}${url} {2}→ {2}127\\.0\\.0\\.1:3000`),
+      new RegExp(
+        `deno task postern http 3000 --name demo --gateway ${folder.gateway} {2}→ {2}${url} {2}→ {2}127\\.0\\.0\\.1:3000`,
+      ),
     );
     const command = await folder.start("http", String(service.port), "--name", "demo");
     assert.equal(await publicAddress(command), url);

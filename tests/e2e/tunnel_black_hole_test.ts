@@ -58,7 +58,7 @@ Deno.test({
         });
       await Promise.all(Array.from({ length: LANES }, async () => {
         for (let i; (i = next++) < AGENTS;) {
-          const linkTimes = { heartbeatMs: 1000, silenceMs: 4000, connectMs: 1000 };
+          const linkTimes = { heartbeatMs: 1000, silenceMs: 4000 };
           const agent = new RunningAgent(settings(i), { network, linkTimes });
           agents.push(agent);
           await agent.ready();

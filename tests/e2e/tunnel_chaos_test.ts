@@ -12,7 +12,8 @@ const REQUESTS = 10_000;
 const BETWEEN_KILLS = 1000;
 const KILLS = REQUESTS / BETWEEN_KILLS - 1;
 const LANES = 12;
-const DEADLINE_MS = 60_000;
+/** For a machine that is busy with other things; it takes a fifth of that. */
+const DEADLINE_MS = 120_000;
 const SMALL_BYTES = 64 * 1024, LARGE_BYTES = 1 << 20;
 /** One request in so many has a large body. */
 const ONE_LARGE_IN = 200;
@@ -33,7 +34,7 @@ Deno.test({
     await Promise.all([traffic.run(), agents.killBehind(traffic)]);
 
     await t.step(`${REQUESTS} answers, each its own request's; retries are counted`, () => {
-      assert.equal(traffic.failure, undefined);
+      assert.equal(traffic.failure, undefined, `${traffic.failure}\n${JSON.stringify(faultsOf(tunnels))}`);
       assert.ok(traffic.answered >= REQUESTS, `${traffic.answered} answers`);
       assert.equal(agents.kills, KILLS);
       const retries = [...traffic.retries.values()].reduce((sum, n) => sum + n, 0);
@@ -213,6 +214,13 @@ class Traffic {
     this.#clients.get(lane)?.[Symbol.dispose]();
     this.#clients.delete(lane);
   }
+}
+
+/** Why requests failed, by the gateway's log, and how many. */
+function faultsOf({ gateway }: Tunnels): Record<string, number> {
+  const failed = gateway.events.filter(({ event, status }) => event === "http_request" && status !== 200);
+  const groups = Object.groupBy(failed, ({ status, fault }) => `${status} ${fault}`);
+  return Object.fromEntries(Object.entries(groups).map(([key, all = []]) => [key, all.length]));
 }
 
 function nameOf(lane: number): string {

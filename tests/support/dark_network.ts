@@ -17,7 +17,8 @@ export class DarkNetwork implements AgentNetwork, Disposable {
   readonly startTls: AgentNetwork["startTls"];
   readonly #swallows: (to: Place) => boolean;
   readonly #streams = new Set<DarkableStream>();
-  #dark = false;
+  /** There while it is dark; settles when it is not any more. */
+  #night: PromiseWithResolvers<void> | undefined;
 
   /** @param swallows Which connections go through it. @default all */
   constructor(swallows: (to: Place) => boolean = () => true) {
@@ -27,20 +28,21 @@ export class DarkNetwork implements AgentNetwork, Disposable {
     this.startTls = startTls;
   }
 
-  /** Every connection that there is becomes a black hole for good, and new ones are not answered. */
+  /** Every connection that there is becomes a black hole for good, and new ones are not answered before there is light. */
   darken(): void {
-    this.#dark = true;
+    this.#night ??= Promise.withResolvers();
     for (const stream of this.#streams) stream.darken();
   }
 
-  /** New connections get through. */
+  /** New connections get through, and so do those that somebody still waits for: TCP asks again and again. */
   lighten(): void {
-    this.#dark = false;
+    this.#night?.resolve();
+    this.#night = undefined;
   }
 
   async connect(to: Place, signal: AbortSignal): Promise<NetworkStream> {
     if (!this.#swallows(to)) return await systemNetwork().connect(to, signal);
-    if (this.#dark) return await aborted(signal);
+    if (this.#night) await Promise.race([this.#night.promise, aborted(signal)]);
     const connection = await Deno.connect({ hostname: to.host, port: to.port, signal });
     connection.setNoDelay();
     const stream = new DarkableStream(connection, () => this.#streams.delete(stream));

@@ -7,19 +7,19 @@ import { ControlReader } from "../control/reader.ts";
 /** The gateway has said no. */
 export class Refused extends Error {
   override readonly name = "Refused";
-  /** As it came. */
   readonly reason: Reason;
   /** Whether to ask again. */
   readonly course: Course;
 
-  /** @param reason As it stands in the message. */
-  constructor(message: "authFail" | "registerFail", reason: string) {
-    const parsed = parseReason(reason);
-    super(parsed.text);
-    this.reason = parsed;
-    this.course = courseOf(message, parsed.word);
+  constructor(message: "authFail" | "registerFail", reason: Reason) {
+    super(reason.text);
+    this.reason = reason;
+    this.course = courseOf(message, reason.word);
   }
 }
+
+/** What is shorter can be guessed, and stands in any text by chance. */
+const MIN_SECRET = 8;
 
 interface Question {
   readonly answers: readonly ControlMessage["type"][];
@@ -45,6 +45,9 @@ export class ControlChannel {
   readonly #questions: Question[] = [];
   #writing: Promise<void> = Promise.resolve();
   #farewell: Reason | undefined;
+  #token = "";
+  /** What every question comes to when nothing is read any more. */
+  #broken: GatewayError | undefined;
   /** Settles when nothing comes any more; never rejects. */
   readonly ended: Promise<ControlEnd>;
 
@@ -53,14 +56,9 @@ export class ControlChannel {
     this.#stream = stream;
     this.#reader = new ControlReader(stream);
     this.ended = this.#serve().then((fault) => {
-      for (const { reject } of this.#questions.splice(0)) {
-        reject(
-          new GatewayError(
-            "dial-failed",
-            this.#farewell?.text ?? fault ?? "The gateway closed the connection",
-          ),
-        );
-      }
+      const text = this.#farewell?.text ?? fault ?? "The gateway closed the connection";
+      this.#broken = new GatewayError("dial-failed", text);
+      for (const { reject } of this.#questions.splice(0)) reject(this.#broken);
       closeQuietly(stream);
       return { ...(this.#farewell !== undefined && { farewell: this.#farewell }), ...(fault && { fault }) };
     });
@@ -73,9 +71,10 @@ export class ControlChannel {
    * @throws {Refused} The gateway does not let it in. {GatewayError} `dial-failed`: the channel ended.
    */
   async authenticate(token: string, clientId: Uuid): Promise<Uuid> {
+    this.#token = token;
     const answer = await this.#ask({ type: "auth", token, clientId }, ["authOk", "authFail"]);
     if (answer.type === "authOk") return answer.tunnelId;
-    throw new Refused("authFail", answer.type === "authFail" ? answer.reason : "");
+    throw new Refused("authFail", answer.type === "authFail" ? this.#reason(answer) : { text: "" });
   }
 
   /** @throws {Refused} {GatewayError} As {@link authenticate}. */
@@ -85,7 +84,7 @@ export class ControlChannel {
       "registerFail",
     ]);
     if (answer.type === "serviceRegistered") return answer;
-    throw new Refused("registerFail", answer.type === "registerFail" ? answer.reason : "");
+    throw new Refused("registerFail", answer.type === "registerFail" ? this.#reason(answer) : { text: "" });
   }
 
   unregister(serviceId: Uuid): void {
@@ -102,10 +101,17 @@ export class ControlChannel {
   }
 
   #ask(message: ControlMessage, answers: Question["answers"]): Promise<ControlMessage> {
+    if (this.#broken !== undefined) return Promise.reject(this.#broken);
     return new Promise((resolve, reject) => {
       this.#questions.push({ answers, resolve, reject });
       void this.#send(message);
     });
+  }
+
+  /** Reasons are shown and logged: a gateway that repeats the token in one does not get it there. */
+  #reason({ reason }: { readonly reason: string }): Reason {
+    const { text, ...word } = parseReason(reason);
+    return { ...word, text: this.#token.length < MIN_SECRET ? text : text.replaceAll(this.#token, "***") };
   }
 
   /** One message at a time. What can't be sent shows by the end of the channel. */
@@ -122,7 +128,7 @@ export class ControlChannel {
     try {
       for (let message; (message = await this.#reader.read()) !== null;) {
         if (message.type === "disconnect") {
-          this.#farewell = parseReason(message.reason);
+          this.#farewell = this.#reason(message);
           return undefined;
         }
         const fault = await this.#take(message);

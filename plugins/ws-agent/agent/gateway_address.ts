@@ -22,7 +22,7 @@ const WANTED =
 export function parseGateway(text: string): GatewayAddress {
   if (text.includes("@")) wrong("there is no place for a user in it");
   const [, scheme = "wss", rest = text] = /^(?:(wss?|https?):\/\/)(.*)$/i.exec(text) ?? [];
-  const [, authority = "", path = ""] = /^([^/?#\s]+)(\/(?!\/)[^?#\s]*)?$/.exec(rest) ??
+  const [, authority = "", path = ""] = /^([^/?#\s]+)(\/(?!\/)[!-"$->@-~]*)?$/.exec(rest) ??
     wrong(`${JSON.stringify(text)} is none`);
   const secure = /^(?:wss|https)$/i.test(scheme);
   const { host, port } = parseHostPort(authority, { defaultPort: secure ? 443 : 80, minPort: 1 });

@@ -130,6 +130,7 @@ export class Http1Connection implements BodyListener {
     const { bytes } = this.#client;
     const { draining, timeouts } = this.#options;
     this.#await("idle", timeouts.keepAliveMs);
+    if (bytes.available === 0) this.#head.fields.release();
     while (bytes.available === 0) {
       if (draining?.begun || !await this.#client.fill()) return false;
     }

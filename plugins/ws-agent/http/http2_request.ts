@@ -189,7 +189,6 @@ function write(head: HeadWriter, said: Said, lines: Uint8Array, chunked: boolean
   head.end();
 }
 
-
 /** The end of a body in chunks, with those trailers that may be sent on. @returns `undefined` for what no head can hold. */
 export function lastChunkWith(
   trailers: Readonly<Record<string, string | string[] | undefined>> | undefined,

@@ -42,7 +42,7 @@ export class UpstreamPool {
   readonly #maxIdle: number;
   readonly #used = new Set<Upstream>();
   readonly #idle: Upstream[] = [];
-  /** Made for the first that is waited for. */
+  /** There while some are waited for. */
   #waits: AbortController | undefined;
   #waiting = 0;
   #closed = false;
@@ -88,7 +88,7 @@ export class UpstreamPool {
     try {
       return await this.#backend.open(this.#waits.signal);
     } finally {
-      this.#waiting--;
+      if (--this.#waiting === 0) this.#waits = undefined; // most connections never wait again
     }
   }
 
@@ -99,6 +99,7 @@ export class UpstreamPool {
       return upstream.release();
     }
     upstream.idleSince = coarseNow();
+    upstream.head.fields.release();
     this.#idle.push(upstream);
     upstream.ahead(() => this.#spoilt(upstream));
   }
@@ -132,7 +133,7 @@ export class UpstreamPool {
   /** Closes all streams and ends all waits for one. Those in use are still to be dropped. */
   close(): void {
     this.#closed = true;
-    if (this.#waiting > 0) this.#waits?.abort(OVER);
+    this.#waits?.abort(OVER);
     for (const upstream of this.#used) upstream.close();
     for (const upstream of this.#idle.splice(0)) upstream.release();
   }

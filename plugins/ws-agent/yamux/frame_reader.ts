@@ -1,5 +1,5 @@
 import { type BufferPool, type ByteStream, messageOf } from "../../../core/plugin/mod.ts";
-import { bulkPool, smallBuffers } from "./buffers.ts";
+import { bigBuffers, bulkPool, smallBuffers } from "./buffers.ts";
 import { DATA, emptyHeader, type FrameHeader, HEADER_BYTES, parseHeader } from "./frame.ts";
 import type { SessionEnd } from "./yamux.ts";
 
@@ -7,6 +7,8 @@ import type { SessionEnd } from "./yamux.ts";
 export interface FrameHandler {
   /** Whether nothing more is wanted. */
   readonly isOver: boolean;
+  /** How many bytes more may wait for those who read streams. */
+  readonly room: number;
   /**
    * A frame, or the header of one with data. Must be done with `header` when it returns.
    *
@@ -122,7 +124,7 @@ export class FrameReader {
 
   /** A full buffer, or much that is announced: a large one. Else a small one, because what waits for a silent peer must be small. */
   #resize(wasFull: boolean): void {
-    const wantsBulk = wasFull || this.#left > smallBuffers.size;
+    const wantsBulk = (wasFull || this.#left > smallBuffers.size) && this.#handler.room >= bigBuffers.size;
     if (wantsBulk === (this.#pool !== smallBuffers)) return;
     const pool = wantsBulk ? bulkPool() : smallBuffers;
     const buffer = pool.take() ?? new Uint8Array(pool.size);

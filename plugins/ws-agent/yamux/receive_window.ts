@@ -12,7 +12,7 @@ const ROUND_TRIPS = 4;
 
 /** What the windows of one session take of its memory. */
 export class ReceiveBudget {
-  readonly #most: number;
+  #most: number;
   #granted = 0;
   #waiting = 0;
   /** Called when something may be read again. */
@@ -23,14 +23,26 @@ export class ReceiveBudget {
     this.#most = maxBufferedBytes;
   }
 
+  /** See the constructor. */
+  set most(bytes: number) {
+    const wasFull = this.isFull;
+    this.#most = bytes;
+    if (wasFull && !this.isFull) this.onRoom?.();
+  }
+
   /** Bytes that wait for their readers. */
   get waiting(): number {
     return this.#waiting;
   }
 
+  /** How many bytes more may wait. */
+  get left(): number {
+    return this.#most - this.#waiting;
+  }
+
   /** Whether nothing more may be read before something of what waits was. */
   get isFull(): boolean {
-    return this.#waiting >= this.#most;
+    return this.left <= 0;
   }
 
   /** Whether windows have to shrink. */

@@ -11,10 +11,16 @@ import { RoundTrips } from "./round_trips.ts";
 import type { Stream, StreamHost } from "./stream.ts";
 import { StreamTable } from "./stream_table.ts";
 import { startTicking, stopTicking, type Ticking } from "./ticker.ts";
-import type { GoAwayCode, SessionEnd, YamuxOptions, YamuxSession, YamuxStream } from "./yamux.ts";
+import {
+  DEFAULT_MAX_BUFFERED_BYTES,
+  type GoAwayCode,
+  type SessionEnd,
+  type YamuxOptions,
+  type YamuxSession,
+  type YamuxStream,
+} from "./yamux.ts";
 
 const DEFAULT_MAX_STREAMS = 1000;
-const DEFAULT_MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
 const DEFAULT_PING_INTERVAL_MS = 15_000;
 const DEFAULT_PING_TIMEOUT_MS = 20_000;
 /** While too much waits, streams are reset that nobody has read for so long, those with most of it first. */
@@ -107,12 +113,20 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     return this.#peerGoesAway;
   }
 
+  get room(): number {
+    return this.budget.left;
+  }
+
   get now(): number {
     return this.#now;
   }
 
   get isOver(): boolean {
     return this.#end !== undefined;
+  }
+
+  set maxBufferedBytes(bytes: number) {
+    this.budget.most = bytes;
   }
 
   open(): YamuxStream {

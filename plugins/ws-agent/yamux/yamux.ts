@@ -16,6 +16,9 @@ export interface SessionEnd {
   readonly detail?: string;
 }
 
+/** The default of {@link YamuxOptions.maxBufferedBytes}. */
+export const DEFAULT_MAX_BUFFERED_BYTES = 32 * 1024 * 1024;
+
 export interface YamuxOptions {
   readonly role: YamuxRole;
   /**
@@ -50,6 +53,8 @@ export interface YamuxSession {
    * @throws {GatewayError} `dial-failed`: the session is over, or the peer has said that it goes away, or there are too many.
    */
   open(): YamuxStream;
+  /** {@link YamuxOptions.maxBufferedBytes}, for a peer of whom more is known now. */
+  set maxBufferedBytes(bytes: number);
   /** Streams that are open, by either side. */
   readonly streams: number;
   /** The last round trip of a ping, in milliseconds; absent before the first. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { RequestHead } from "../../../core/http1/mod.ts";
+import { FAULTS, RequestHead } from "../../../core/http1/mod.ts";
 import { latin1 } from "../../support/smuggling.ts";
 
 function parsed(text: string, head = new RequestHead()): RequestHead {
@@ -124,6 +124,22 @@ Deno.test("RequestHead says what Expect, TE and Upgrade come to", () => {
     undefined,
     "there is a body",
   );
+});
+
+Deno.test("RequestHead takes 32 names in Connection, be they in one field or in several, and no more", () => {
+  const listing = (...counts: readonly number[]) =>
+    new RequestHead().parse(new TextEncoder().encode(
+      `GET / HTTP/1.1\r\nHost: a.localhost\r\n${
+        counts.map((count) =>
+          `Connection: ${Array.from({ length: count }, (_, i) => `x${i}`).join(", ")}\r\n`
+        )
+          .join("")
+      }\r\n`,
+    ));
+  assert.equal(listing(32), "done");
+  assert.equal(listing(31, 1), "done");
+  assert.equal(listing(33), FAULTS.connection);
+  assert.equal(listing(16, 17), FAULTS.connection);
 });
 
 Deno.test("RequestHead.pathname() has no query, and is cut", () => {

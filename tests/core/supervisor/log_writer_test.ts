@@ -66,6 +66,8 @@ const HOSTILE = [
   "\x1b[2J\x1b[31mred",
   "\x9b31m",
   "\u2028\u2029",
+  "\u202egnp.exe\u2066",
+  "\u{e0041}",
   "\x00\x07\x08\x7f",
   'quote" and \\ backslash',
   "key=value other=1",
@@ -88,9 +90,22 @@ for (const text of HOSTILE) {
     assert.equal(target.lines.length, 3);
     const bare = target.lines.map((line) => line.replaceAll(COLOURS, ""));
     // deno-lint-ignore no-control-regex -- control characters are exactly what is looked for
-    for (const line of bare) assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f]/);
+    for (const line of bare) assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f\p{Cf}]/u);
     assert.match(bare[0] ?? "", /happened sni="/);
     assert.equal(JSON.parse(/sni=(".*")/.exec(bare[0] ?? "")?.[1] ?? "null"), text);
+  });
+}
+
+for (const text of HOSTILE) {
+  Deno.test(`json: nothing for a terminal to act upon, and the same text: ${JSON.stringify(text)}`, async () => {
+    const target = new Target();
+    const writer = new LogWriter("json", target);
+    writer.write(event({ sni: text }));
+    await writer.flush();
+    assert.equal(target.lines.length, 1);
+    // deno-lint-ignore no-control-regex -- control characters are exactly what is looked for
+    assert.doesNotMatch(target.lines[0] ?? "", /[\x00-\x1f\x7f-\x9f\p{Cf}]/u);
+    assert.equal(JSON.parse(target.lines[0] ?? "").sni, text);
   });
 }
 

@@ -6,6 +6,7 @@ import { clientIdOf } from "../../support/test_agent.ts";
 import { until } from "../../support/until.ts";
 import { tlsConnection } from "../connection.ts";
 import { encode, hasteOf, readText, TestGateway, tokenEntry, TOKENS } from "./harness.ts";
+import { settled } from "./yamux/raw_peer.ts";
 
 const UPGRADE = {
   "Host": "tunnel.example.com",
@@ -222,6 +223,31 @@ Deno.test("disposing of the plugin ends connections that are not in yet", async 
   await gateway.plugin[Symbol.asyncDispose]();
   assert.equal(await readText(client).catch(() => ""), "");
   await gateway[Symbol.asyncDispose]();
+});
+
+Deno.test("of who has not proved anything, no more is read than a message needs", async () => {
+  await using gateway = new TestGateway({ clock: hasteOf(0.001) }); // a bad token is answered late
+  const stranger = await gateway.stranger();
+  await stranger.send({ type: "auth", token: "no token", clientId: clientIdOf(1) });
+  const flooding = stranger.sendBytes(new Uint8Array(250_000)).catch(() => {});
+  const [session] = gateway.sessions;
+  await until(() => (session?.bytesRead ?? 0) >= 64 * 1024, { what: "as much as is taken" });
+  await settled();
+  assert.ok((session?.bytesRead ?? 0) < 80 * 1024, `${session?.bytesRead} bytes were taken`);
+  stranger.kill();
+  await flooding;
+});
+
+Deno.test("who is in is read of without that bound", async () => {
+  await using gateway = new TestGateway();
+  const agent = await gateway.agent({ serve: (stream) => writeAll(stream, new Uint8Array(200_000)) });
+  await agent.serve({ name: "ssh", protocol: "tcp", remotePort: 30_003 });
+  const client = await gateway.connectPort(30_003);
+  assert.ok(await client.read(new Uint8Array(1)));
+  await until(() => (gateway.sessions[0]?.bytesRead ?? 0) >= 200_000, {
+    what: "all of it",
+    deadlineMs: 2000,
+  });
 });
 
 Deno.test("the endpoint's name belongs to agents alone", async () => {

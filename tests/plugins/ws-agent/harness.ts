@@ -7,7 +7,7 @@ import { createLog, type LogEvent } from "../../../core/log.ts";
 import type { ConnectionInfo, Decision, PluginFiles } from "../../../core/plugin/contract.ts";
 import type { PlaneContext, PluginListener } from "../../../core/plugin/plane_context.ts";
 import { LocalRegistry } from "../../../core/registry/local.ts";
-import type { NodeId } from "../../../core/registry/registry.ts";
+import type { NodeId, Registry } from "../../../core/registry/registry.ts";
 import type { Grant } from "../../../plugins/ws-agent/auth/grant.ts";
 import { createAuthenticator } from "../../../plugins/ws-agent/auth/mod.ts";
 import { createToken, digestOf } from "../../../plugins/ws-agent/auth/token.ts";
@@ -15,7 +15,7 @@ import { type Clock, SYSTEM_CLOCK } from "../../../plugins/ws-agent/clock.ts";
 import { type WsAgentConfig, wsAgentConfig } from "../../../plugins/ws-agent/config.ts";
 import { serveHttp } from "../../../plugins/ws-agent/http/mod.ts";
 import { WsAgentPlugin, type WsAgentTools } from "../../../plugins/ws-agent/plugin.ts";
-import { openYamux } from "../../../plugins/ws-agent/yamux/mod.ts";
+import { openYamux, type YamuxSession } from "../../../plugins/ws-agent/yamux/mod.ts";
 import { pipe, type PipeEnd } from "../../support/pipe.ts";
 import { TestAgent, type TestAgentOptions } from "../../support/test_agent.ts";
 import { until } from "../../support/until.ts";
@@ -40,6 +40,8 @@ export interface TestGatewayOptions {
   readonly clock?: Clock;
   /** What everybody is given, whatever they show. Absent: it goes by the token file. */
   readonly grant?: Grant;
+  /** How a data plane sees the registry. @default without any delay */
+  readonly viewOf?: (registry: LocalRegistry, node: NodeId) => Registry;
 }
 
 /** Waits are so many times shorter than they should be. Heartbeats and the grace are not: those are configured. */
@@ -80,11 +82,14 @@ export class TestGateway implements AsyncDisposable {
   readonly registry = new LocalRegistry();
   readonly plugins: WsAgentPlugin[] = [];
   readonly events: LogEvent[] = [];
+  /** The gateway's side of each agent's connection, in the order in which they came. */
+  readonly sessions: YamuxSession[] = [];
   readonly openPorts = new Set<OpenPort>();
   /** Ports that some other program has. */
   readonly portsInUse = new Set<number>();
   readonly #clock: Clock;
   readonly #grant: Grant | undefined;
+  readonly #viewOf: (registry: LocalRegistry, node: NodeId) => Registry;
   #section: Record<string, unknown>;
   #tokens: string;
   readonly #listeners: Deno.TcpListener[] = [];
@@ -93,9 +98,17 @@ export class TestGateway implements AsyncDisposable {
   readonly #agents = new Set<TestAgent>();
 
   constructor(
-    { section = {}, tokens = BOTH, nodes = 1, clock = SYSTEM_CLOCK, grant }: TestGatewayOptions = {},
+    {
+      section = {},
+      tokens = BOTH,
+      nodes = 1,
+      clock = SYSTEM_CLOCK,
+      grant,
+      viewOf = (registry, node) => registry.at(node),
+    }: TestGatewayOptions = {},
   ) {
     this.#grant = grant;
+    this.#viewOf = viewOf;
     this.#clock = clock;
     this.#section = section;
     this.#tokens = tokens;
@@ -209,7 +222,7 @@ export class TestGateway implements AsyncDisposable {
     const log = createLog("ws-agent", "debug", (event) => this.events.push(event));
     const plane: PlaneContext = {
       node,
-      registry: this.registry.at(node),
+      registry: this.#viewOf(this.registry, node),
       nodes: 2,
       httpsPort: 443,
       listen: ({ port }) => this.#listen(index, port),
@@ -224,7 +237,11 @@ export class TestGateway implements AsyncDisposable {
       authenticator: this.#grant
         ? everybodyGets(this.#grant)
         : createAuthenticator(config, this.#files(), { log, clock: this.#clock }),
-      openYamux,
+      openYamux: (transport, options) => {
+        const session = openYamux(transport, options);
+        this.sessions.push(session);
+        return session;
+      },
       serveHttp,
       newId: () => crypto.randomUUID(),
     });

@@ -33,6 +33,29 @@ Deno.test("the header goes out with the first bytes, in one write", async () => 
   assert.deepEqual(inner.writes, ["HEADER:hello", " world"]);
 });
 
+for (
+  const { name, taken, written } of [
+    { name: "within the header", taken: 3, written: undefined },
+    { name: "at its end", taken: HEADER.length, written: undefined },
+    { name: "within the bytes behind it", taken: HEADER.length + 2, written: 2 },
+  ]
+) {
+  Deno.test(`a stream that dies ${name} ${written ? "says how much of them is out" : "has sent nothing of them"}`, async () => {
+    const [near] = pipe();
+    let writes = 0;
+    const stream = withHeader({
+      read: (into) => near.read(into),
+      write: () =>
+        writes++ === 0 ? Promise.resolve(taken) : Promise.reject(new Deno.errors.ConnectionReset()),
+      closeWrite: () => near.closeWrite(),
+      close: () => near.close(),
+    }, HEADER);
+    if (written === undefined) {
+      await assert.rejects(stream.write(encode("hello")), Deno.errors.ConnectionReset);
+    } else assert.equal(await stream.write(encode("hello")), written);
+  });
+}
+
 Deno.test("the header goes out alone as soon as somebody waits for the other side to speak", async () => {
   const [near, far] = pipe();
   const stream = withHeader(near, HEADER);

@@ -132,7 +132,10 @@ export class FakeGateway implements AsyncDisposable {
       pingIntervalMs: 0,
     });
     this.#open.add(yamux);
-    void yamux.ended.then(() => control.reject(new Error("ended")));
+    void yamux.ended.then(() => {
+      this.#open.delete(yamux);
+      control.reject(new Error("ended"));
+    });
     const stream = await control.promise;
     const reader = new ControlReader(stream);
     const send = (message: ControlMessage) => writeAll(stream, encodeControl(message));

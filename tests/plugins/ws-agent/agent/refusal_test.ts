@@ -17,7 +17,7 @@ const REFUSALS: readonly (readonly [reason: string, lost: string | undefined])[]
 
 for (const [reason, lost] of REFUSALS) {
   Deno.test(`AuthFail ${JSON.stringify(reason)}: ${lost === undefined ? "asked again" : "for good"}`, () => {
-    assert.equal(lostForGood(new Refused("authFail", reason)), lost);
+    assert.equal(lostForGood(new Refused("authFail", parseReason(reason))), lost);
   });
 }
 

@@ -57,7 +57,7 @@ function granted({ name }: RegisterService): ServiceRegistered {
 Deno.test("a refused service is asked for with growing waits, until it is registered", async () => {
   let refusals = 3;
   const { registrations, log, waits } = setUp((asked) =>
-    refusals-- > 0 ? new Refused("registerFail", "held: It is") : granted(asked)
+    refusals-- > 0 ? new Refused("registerFail", { word: "held", text: "It is" }) : granted(asked)
   );
   await registrations.use([service("a", 1)]);
   for (let i = 0; i < 3; i++) {
@@ -103,7 +103,7 @@ Deno.test("a stream that is gone waits no longer, though the gateway never answe
 });
 
 Deno.test("the end of the connection ends what waits", async () => {
-  const { registrations, waits } = setUp(() => new Refused("registerFail", "held: It is"));
+  const { registrations, waits } = setUp(() => new Refused("registerFail", { word: "held", text: "It is" }));
   await registrations.use([service("a", 1)]);
   await until(() => waits.length === 1, { what: "a wait" });
   registrations.close();

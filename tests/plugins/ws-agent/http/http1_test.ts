@@ -460,6 +460,27 @@ Deno.test("http1: what a proxy says of its client replaces what the client says"
   ]);
 });
 
+for (const slowly of [false, true]) {
+  Deno.test(`http1: what a client claims behind a body that comes ${slowly ? "in pieces" : "at once"} stays here`, async () => {
+    await using service = new RecordingService();
+    await using proxy = new TestProxy({ to: service.port });
+    using client = await RawPeer.to(proxy);
+    const claims =
+      "X-Forwarded-User: root\r\nx_forwarded_for: 6.6.6.6\r\nContent_Length: 9\r\nX-Real-IP: x\r\n";
+    const parts = [
+      `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`,
+      `3\r\nabc\r\n0\r\n${claims}X-Sum: 1\r\n\r\n`,
+    ];
+    await client.send(slowly ? parts[0] ?? "" : parts.join(""));
+    if (slowly) {
+      await until(() => service.requests.length > 0 || proxy.opened > 0, { what: "the request" });
+      await client.send(parts[1] ?? "");
+    }
+    await client.readResponse();
+    assert.equal(service.requests[0]?.trailers, "X-Sum: 1\r\n");
+  });
+}
+
 Deno.test("http1: what belongs to the service's own connection stays there", async () => {
   await using service = new RecordingService((peer) =>
     peer.send(

@@ -25,8 +25,11 @@ const refused: readonly (readonly [
 ])[] = [
   ["no path", { ":path": "" }, [], 400, "target"],
   ["an absolute path", { ":path": "http://x/" }, [], 400, "target"],
-  ["a path with a space", { ":path": "/a b" }, [], 400, "field"],
-  ["a path with a line end", { ":path": "/ HTTP/1.1\r\nX: y\r\n" }, [], 400, "field"],
+  ["a path with a space", { ":path": "/a b" }, [], 400, "target"],
+  ["a path with a backslash", { ":path": "/a\\b" }, [], 400, "target"],
+  ["a path with a fragment", { ":path": "/a?b#c" }, [], 400, "target"],
+  ["a path that is not ASCII", { ":path": "/\u00e9" }, [], 400, "target"],
+  ["a path with a line end", { ":path": "/ HTTP/1.1\r\nX: y\r\n" }, [], 400, "target"],
   ["an asterisk", { ":path": "*" }, [], 400, "target"],
   ["a method with a space", { ":method": "GET /" }, [], 501, "method-refused"],
   ["CONNECT", { ":method": "CONNECT" }, [], 501, "method-refused"],
@@ -42,6 +45,7 @@ const refused: readonly (readonly [
   ["te", {}, ["te", "gzip"], 400, "te"],
   ["two lengths", {}, ["content-length", "1", "content-length", "1"], 400, "content-length-twice"],
   ["a length that is none", {}, ["content-length", "+1"], 400, "content-length"],
+  ["a length with a zero in front", {}, ["content-length", "010"], 400, "content-length"],
   ["user information", { ":authority": `x@${NAME}` }, [], 400, "host"],
   ["another Host", {}, ["host", "other"], 400, "host-and-target"],
   ["two Hosts", {}, ["host", NAME, "host", NAME], 400, "host-twice"],
@@ -105,6 +109,10 @@ Deno.test("lastChunkWith() sends on what may stand behind a body, and refuses wh
   assert.equal(text({ "x-sum": "1", "x-two": ["a", "b"] }), "0\r\nx-sum: 1\r\nx-two: a\r\nx-two: b\r\n\r\n");
   assert.equal(
     text({ "content-length": "9", "host": "x", "x-forwarded-for": "y", ":path": "/" }),
+    "0\r\n\r\n",
+  );
+  assert.equal(
+    text({ "content_length": "9", "x_forwarded_for": "y", "x-forwarded-user": "root", "x_real-ip": "z" }),
     "0\r\n\r\n",
   );
   assert.equal(text({ "x": "a\r\n\r\nGET / HTTP/1.1" }), undefined);

@@ -400,6 +400,17 @@ Deno.test("http2: pings without end end the connection", async () => {
   await until(() => proxy.connections === 0, { what: "the end of the connection" });
 });
 
+Deno.test("http2: what a connection may upload in a round trip is more than the 64 KiB that it begins with", async () => {
+  await using proxy = new TestProxy({ to: 1, info: H2 });
+  using client = await RawPeer.to(proxy);
+  await client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  await client.send(Uint8Array.of(0, 0, 0, 4, 0, 0, 0, 0, 0));
+  const windowUpdate = "\0\0\x04\x08\0\0\0\0\0"; // of stream 0
+  assert((await client.readTo(windowUpdate)).endsWith(windowUpdate));
+  const more = Buffer.from(await client.readBytes(4), "latin1").readUInt32BE();
+  assert.equal(65_535 + more, 512 * 1024);
+});
+
 Deno.test("http2: extended CONNECT is not announced, pushes are not wanted", async () => {
   await using proxy = new TestProxy({ to: 1, info: H2 });
   await using client = new Client(proxy);

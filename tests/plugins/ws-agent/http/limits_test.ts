@@ -26,6 +26,42 @@ Deno.test("limits: a head that comes too slowly is 408, however steadily it come
   assert.equal(proxy.opened, 0);
 });
 
+Deno.test("limits: the rest of a head that comes while 408 is being sent comes too late", async () => {
+  const answering = Promise.withResolvers<void>(), mayAnswer = Promise.withResolvers<void>();
+  const read = Promise.withResolvers<void>();
+  await using proxy = new TestProxy({
+    to: 1,
+    timeouts: { headerMs: 100 },
+    accept: (socket) =>
+      Promise.resolve({
+        info: {},
+        stream: {
+          async read(into) {
+            const length = await socket.read(into);
+            if (new TextDecoder().decode(into.subarray(0, length ?? 0)).endsWith("\r\n\r\n")) read.resolve();
+            return length;
+          },
+          async write(data) {
+            answering.resolve();
+            await mayAnswer.promise;
+            return await socket.write(data);
+          },
+          closeWrite: () => socket.closeWrite(),
+          close: () => socket.close(),
+        },
+      }),
+  });
+  using client = await RawPeer.to(proxy);
+  await client.send(`GET / HTTP/1.1\r\n${HOST}`);
+  await answering.promise;
+  await client.send("\r\n\r\n");
+  await read.promise;
+  mayAnswer.resolve();
+  assert.equal((await client.readToEnd()).match(/HTTP\/1\.1 /g)?.length, 1);
+  assert.deepEqual((await proxy.told()).map(({ status }) => status), [408]);
+  assert.equal(proxy.opened, 0);
+});
+
 Deno.test("limits: a connection without a request is closed without a word", async () => {
   await using proxy = new TestProxy({ to: 1, timeouts: { keepAliveMs: 100 } });
   using client = await RawPeer.to(proxy);

@@ -66,6 +66,30 @@ Deno.test("UpstreamPool lets go of a stream at once that ends, dies or speaks wh
   }
 });
 
+Deno.test("UpstreamPool leaves by FIN, and waits for the service's", async () => {
+  const { pool, services } = poolOf();
+  const upstream = await pool.take(true);
+  pool.give(upstream);
+  const [service] = services;
+  assert(service !== undefined);
+  const left = pool.leave();
+  assert.equal(await service.read(new Uint8Array(1)), null);
+  assert.equal(upstream.closed, false);
+  await service.closeWrite();
+  await left;
+  assert.equal(upstream.closed, true);
+});
+
+Deno.test("UpstreamPool does not wait any more for a service that stays, once it is closed", async () => {
+  const { pool } = poolOf();
+  const upstream = await pool.take(true);
+  pool.give(upstream);
+  const left = pool.leave();
+  pool.close();
+  await left;
+  assert.equal(upstream.closed, true);
+});
+
 Deno.test("UpstreamPool ends a wait for a stream when it is closed, and closes one that comes too late", async () => {
   const [near] = pipe();
   const opening = Promise.withResolvers<PipeEnd>();

@@ -59,3 +59,16 @@ Deno.test("windows shrink while much waits for its readers", () => {
   assert.equal(read(window, 0, 240 * KIB, 1, 10), 32 * KIB);
   assert.equal(window.size, 64 * KIB);
 });
+
+Deno.test("when more may wait than before, whoever waits for room goes on", () => {
+  const budget = new ReceiveBudget(64 * KIB);
+  let told = 0;
+  budget.onRoom = () => told++;
+  budget.wait(64 * KIB);
+  assert.equal(budget.isFull, true);
+  budget.most = 32 * KIB;
+  assert.equal(told, 0);
+  budget.most = MIB;
+  assert.equal(told, 1);
+  assert.equal(budget.left, MIB - 64 * KIB);
+});
