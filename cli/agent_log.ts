@@ -19,8 +19,8 @@ export function logAgentEvent(log: Log, event: AgentEvent): void {
     case "refused":
       return log.warn("service_refused", {
         service: event.service,
-        code: event.word,
         reason: event.reason,
+        code: event.word,
         retryMs: event.retryMs,
       });
     case "withdrawn":

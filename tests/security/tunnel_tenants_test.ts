@@ -35,6 +35,12 @@ const asked: readonly { readonly what: string; readonly service: RegisterService
     may: true,
   },
   { what: "a port of his own", service: { name: "p", protocol: "tcp", remotePort: 21_005 }, may: true },
+  { what: "a name that he may have, and alice has", service: { name: "bob-hers", protocol: "http" } },
+  { what: "the same by tls", service: { name: "bob-hers", protocol: "tls" } },
+  {
+    what: "a port that he may have, and alice has",
+    service: { name: "r", protocol: "tcp", remotePort: 21_000 },
+  },
   { what: "alice's name", service: HERS },
   { what: "alice's name by tls", service: { name: "hers", protocol: "tls" } },
   {
@@ -64,6 +70,8 @@ Deno.test({
     await using alice = await agentOf(tunnels, "alice");
     await alice.serve(HERS);
     await alice.serve({ name: "port", protocol: "tcp", remotePort: HER_PORT });
+    await alice.serve({ name: "bob-hers", protocol: "http" });
+    await alice.serve({ name: "other-port", protocol: "tcp", remotePort: 21_000 });
     await using bob = await agentOf(tunnels, "bob");
     for (const { what, service, may = false } of asked) {
       await t.step(`${what}: ${may ? "granted" : "refused"}`, async () => {

@@ -172,7 +172,7 @@ class Actor {
   }
 }
 
-for (const seed of [1, 2, 3]) {
+for (const seed of [1, 2]) {
   Deno.test(`agents and clients that come and go in any order leave nothing behind (seed ${seed})`, async () => {
     using listeners = new SignalListeners();
     const random = randomFrom(seed);
