@@ -79,6 +79,7 @@ export function planPlane(plan: PlanePlan): ManagedWorker<PlaneMethods> {
     down: () => {
       state.limits.settle(ledger);
       state.nodePorts.delete(name);
+      void state.configurePlanes(); // nobody else on this machine gets shown the secret at its old port
       state.registries.detach(name);
       for (const { worker } of state.pluginUnits.values()) worker.rpc?.notify("planeLost", name);
     },
