@@ -89,6 +89,8 @@ export class Exchange {
       } catch (error) {
         if (this.#aborted) return ABORTED;
         const status = statusOf(error);
+        // Whoever it was sent to was there a moment ago: it is gone, and not unknown.
+        if (again && status === 404) return UNREACHABLE;
         if (status !== undefined) return { status, word: WORDS[status] };
         if (again) return UNREACHABLE;
         continue;

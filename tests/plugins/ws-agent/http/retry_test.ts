@@ -149,6 +149,18 @@ for (const [error, status, fault] of refusals) {
   });
 }
 
+Deno.test("retry: of a service that was withdrawn while it had the request it is said that it is gone, not unknown", async () => {
+  await using service = dying(1);
+  let calls = 0;
+  await using proxy = new TestProxy({
+    to: () => ++calls === 1 ? dial(service.port) : Promise.reject(new HttpRefusal(404, "Nobody")),
+  });
+  using client = await RawPeer.to(proxy);
+  await client.send(get("GET"));
+  assert.match(await client.readResponse(), /^HTTP\/1\.1 502 /);
+  assert.equal((await proxy.told())[0]?.fault, "agent_lost");
+});
+
 Deno.test("retry: refusingBackend() answers every request by its status", async () => {
   const { open } = refusingBackend(HOSTNAME, 404);
   await using proxy = new TestProxy({ to: open });
