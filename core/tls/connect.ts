@@ -8,6 +8,7 @@ import { isAddress } from "../net/address.ts";
 import { Lru } from "./lru.ts";
 import { plaintextOf } from "./plaintext.ts";
 import { isCertificateFor } from "./server_identity.ts";
+import { RUNTIME_TLS } from "./transport.ts";
 
 export interface ConnectTlsOptions {
   /** Canonical name or address: asked for by SNI when it is a name, and what the certificate must be for. */
@@ -40,7 +41,7 @@ export interface ConnectTlsOptions {
  */
 export async function connectTls(stream: ByteStream, options: ConnectTlsOptions): Promise<ByteStream> {
   const { host, insecure = false, alpn, peer = "upstream" } = options;
-  const transport = new StreamDuplex(stream, { lending: true });
+  const transport = new StreamDuplex(stream, RUNTIME_TLS);
   transport.on("error", () => {}); // whoever watches over its time may close the stream at any moment
   try {
     const socket = connect({

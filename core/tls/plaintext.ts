@@ -20,6 +20,7 @@ export interface FlowingTransport extends Duplex {
 export function plaintextOf(socket: TLSSocket, transport: FlowingTransport): ByteStream {
   return new DuplexStream(socket, {
     flow: transport,
+    freeing: true, // the runtime allocates each piece of plaintext, and forgets it
     async flushed() {
       await nextTurn();
       if (!transport.destroyed) {

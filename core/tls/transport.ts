@@ -2,6 +2,9 @@ import { Buffer } from "node:buffer";
 import { StreamDuplex, type StreamDuplexOptions } from "../data_plane/streams/duplex.ts";
 import type { ByteStream } from "../byte_stream.ts";
 
+/** The runtime copies before it decrypts, allocates anew for each piece that it has encrypted, and forgets that. */
+export const RUNTIME_TLS = { lending: true, freeing: true } as const;
+
 /** How much of what a refused client still sends is read away, so that a reset does not overtake its alert. */
 const MAX_DISCARDED_BYTES = 65536;
 
@@ -17,7 +20,7 @@ export class TlsTransport extends StreamDuplex {
   readonly #lastWords: Uint8Array[] = [];
 
   constructor(stream: ByteStream, options: StreamDuplexOptions) {
-    super(stream, { ...options, lending: true }); // the runtime copies before it decrypts
+    super(stream, { ...options, ...RUNTIME_TLS });
     // Whoever watches over its time may close the stream at any moment: nobody listening then would end the process.
     this.on("error", () => {});
   }

@@ -107,6 +107,7 @@ export class WsAgentPlugin implements Plugin {
       changed: (key, lease) => {
         ports.changed(key, lease);
         waiting.wake(key);
+        http.changed(key);
       },
       evicted: (session, reason) => tunnels.evicted(session, reason),
     });

@@ -1,7 +1,7 @@
 import type { ByteStream, ConnectionInfo, Log } from "../../core/plugin/mod.ts";
 import { printable } from "./auth/printable.ts";
 import type { Counters } from "./counters.ts";
-import type { HttpBackend, RequestEvent } from "./http/backend.ts";
+import type { HttpBackend, IdleKeeper, RequestEvent } from "./http/backend.ts";
 import { Draining } from "./http/draining.ts";
 import type { ServeHttpOptions } from "./http/options.ts";
 import { nameKey } from "./names.ts";
@@ -33,6 +33,8 @@ export interface PublicHttpOptions {
 export class PublicHttp {
   readonly #tools: PublicHttpTools;
   readonly #draining = new Draining();
+  /** Key → connections that may keep streams to its service while nobody uses them. */
+  readonly #keepers = new Map<string, Set<IdleKeeper>>();
 
   constructor(tools: PublicHttpTools) {
     this.#tools = tools;
@@ -46,8 +48,11 @@ export class PublicHttp {
   ): Promise<void> {
     const { serveHttp, streams } = this.#tools;
     const key = nameKey(hostname);
+    const keepers = this.#keepers.get(key) ?? new Set();
+    this.#keepers.set(key, keepers);
     const backend: HttpBackend = {
       hostname,
+      keepers,
       open: (signal) => streams.open({ key, protocol: "http", connection, signal }),
     };
     await serveHttp(stream, connection, backend, {
@@ -56,6 +61,12 @@ export class PublicHttp {
       secure,
       events: (event) => this.#requested(event, hostname, connection),
     });
+    if (keepers.size === 0 && this.#keepers.get(key) === keepers) this.#keepers.delete(key);
+  }
+
+  /** Who serves this key has changed: an agent that leaves does not wait for streams that nobody uses. */
+  changed(key: string): void {
+    for (const keeper of [...this.#keepers.get(key) ?? []]) void keeper.leave();
   }
 
   /** Requests at hand are served to their end, and no others. */

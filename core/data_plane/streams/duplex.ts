@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 import type { ByteStream } from "../../byte_stream.ts";
 import type { Endpoint } from "../../plugin/contract.ts";
+import { freeMemory, isAlone } from "./free_memory.ts";
 import { coarseNow, type Timed, unwatch, watch } from "./coarse_timeouts.ts";
 import { GivenMemory, LentMemory, type ReadMemory } from "./read_memory.ts";
 
@@ -18,6 +19,11 @@ export interface StreamDuplexOptions {
    * readers that copy at once. @default false: they may keep it
    */
   readonly lending?: boolean | undefined;
+  /**
+   * Frees bulk as soon as it was sent, where it has memory of its own. For writers that do not look at it again. @default
+   * false
+   */
+  readonly freeing?: boolean | undefined;
 }
 
 /**
@@ -34,15 +40,17 @@ export class StreamDuplex extends Duplex implements Timed {
   lastActive = 0;
   readonly #stream: ByteStream;
   readonly #memory: ReadMemory;
+  readonly #freeing: boolean;
   #replay: Uint8Array | undefined;
   #reading = false;
   #wanted = false;
   #held = false;
 
-  constructor(stream: ByteStream, { replay, remote, lending }: StreamDuplexOptions = {}) {
+  constructor(stream: ByteStream, { replay, remote, lending, freeing = false }: StreamDuplexOptions = {}) {
     super({ highWaterMark: HIGH_WATER_MARK, allowHalfOpen: true });
     this.#stream = stream;
     this.#memory = lending ? new LentMemory() : new GivenMemory();
+    this.#freeing = freeing;
     this.#replay = replay?.length ? replay : undefined;
     this.remoteAddress = remote?.address;
     this.remotePort = remote?.port;
@@ -111,8 +119,9 @@ export class StreamDuplex extends Duplex implements Timed {
     this.lastActive = coarseNow();
     const send = (rest: Uint8Array): void => {
       this.#stream.write(rest).then((length) => {
-        if (length < rest.length) send(rest.subarray(length));
-        else done();
+        if (length < rest.length) return send(rest.subarray(length));
+        if (this.#freeing && isAlone(chunk)) freeMemory(chunk);
+        done();
       }, (error) => done(asError(error)));
     };
     send(chunk);
@@ -124,7 +133,10 @@ export class StreamDuplex extends Duplex implements Timed {
   ): void {
     const [first] = chunks;
     const one = first !== undefined && chunks.length === 1;
-    this._write(one ? first.chunk : Buffer.concat(chunks.map(({ chunk }) => chunk)), "", done);
+    if (one) return this._write(first.chunk, "", done);
+    const together = Buffer.concat(chunks.map(({ chunk }) => chunk));
+    if (this.#freeing) chunks.forEach(({ chunk }) => isAlone(chunk) && freeMemory(chunk));
+    this._write(together, "", done);
   }
 
   override _final(done: (error?: Error | null) => void): void {

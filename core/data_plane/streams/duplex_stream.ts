@@ -1,5 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { ByteStream } from "../../byte_stream.ts";
+import { freeMemory, isAlone } from "./free_memory.ts";
 
 /** How much lies ready for a reader that is slower than its stream, before the stream is told to wait. */
 const MAX_QUEUED_BYTES = 65536;
@@ -9,6 +10,8 @@ export interface DuplexStreamOptions {
   readonly flow?: { hold(): void; release(): void } | undefined;
   /** Waits until what {@link ByteStream.closeWrite} set going has left; where `end` calls back too early. */
   readonly flushed?: (() => Promise<void>) | undefined;
+  /** Frees bulk as soon as it was read, where each piece has memory of its own. @default false: others may look at it, too */
+  readonly freeing?: boolean | undefined;
 }
 
 interface WaitingRead {
@@ -28,6 +31,8 @@ export class DuplexStream implements ByteStream {
   readonly #duplex: Duplex;
   readonly #flow: { hold(): void; release(): void };
   readonly #flushed: (() => Promise<void>) | undefined;
+  /** Until a piece comes that shares its memory. */
+  #freeing: boolean;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
   #held = false;
@@ -37,10 +42,11 @@ export class DuplexStream implements ByteStream {
   #reader: WaitingRead | undefined;
   #rejectWrite: ((error: Error) => void) | undefined;
 
-  constructor(duplex: Duplex, { flow, flushed }: DuplexStreamOptions = {}) {
+  constructor(duplex: Duplex, { flow, flushed, freeing = false }: DuplexStreamOptions = {}) {
     this.#duplex = duplex;
     this.#flow = flow ?? { hold: () => duplex.pause(), release: () => duplex.resume() };
     this.#flushed = flushed;
+    this.#freeing = freeing;
     duplex.on("data", (chunk: Uint8Array) => this.#onData(chunk));
     duplex.once("end", () => this.#onEnd());
     duplex.on("error", (error: Error) => this.#fail(asDenoError(error)));
@@ -49,6 +55,7 @@ export class DuplexStream implements ByteStream {
 
   #onData(chunk: Uint8Array): void {
     const reader = this.#reader;
+    this.#freeing &&= isAlone(chunk);
     let rest = chunk;
     if (reader !== undefined) {
       const length = Math.min(chunk.length, reader.into.length);
@@ -57,6 +64,7 @@ export class DuplexStream implements ByteStream {
       this.#reader = undefined;
       reader.resolve(length);
       rest = chunk.subarray(length);
+      if (rest.length === 0 && this.#freeing) freeMemory(chunk);
     }
     if (rest.length === 0 || this.#closed) return;
     this.#queue.push(rest);
@@ -119,6 +127,7 @@ export class DuplexStream implements ByteStream {
       into.set(chunk, filled);
       filled += chunk.length;
       used++;
+      if (this.#freeing) freeMemory(chunk);
     }
     if (used === queue.length) this.#queue = [];
     else queue.splice(0, used);

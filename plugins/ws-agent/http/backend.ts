@@ -12,6 +12,16 @@ export interface HttpBackend {
    * Anything else is taken for bad luck: it is called once more.
    */
   open(signal: AbortSignal): Promise<ByteStream>;
+  /** Told of those who keep streams that nobody uses, as long as they do. */
+  readonly keepers?: IdleKeepers | undefined;
+}
+
+/** Who can be asked to let go of streams that nobody uses: the service may have been withdrawn, and waits for their end. */
+export type IdleKeepers = Pick<Set<IdleKeeper>, "add" | "delete">;
+
+export interface IdleKeeper {
+  /** Ends the streams that nobody uses; there will be new ones when they are needed. Never rejects. */
+  leave(): Promise<void>;
 }
 
 /** A request as the access log and the metrics want it; called once for each, when it is over. */

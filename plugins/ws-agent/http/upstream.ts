@@ -1,7 +1,7 @@
 import { coarseNow } from "../../../core/data_plane/streams/coarse_timeouts.ts";
 import { BodyReader, ResponseHead } from "../../../core/http1/mod.ts";
 import { type ByteStream, closeQuietly } from "../../../core/plugin/mod.ts";
-import type { HttpBackend } from "./backend.ts";
+import type { HttpBackend, IdleKeeper } from "./backend.ts";
 import { ReadAhead } from "./read_ahead.ts";
 
 /**
@@ -37,7 +37,7 @@ export class Upstream extends ReadAhead {
 }
 
 /** The streams that one public connection uses, and those of them that wait. No other connection's requests go over them. */
-export class UpstreamPool {
+export class UpstreamPool implements IdleKeeper {
   readonly #backend: HttpBackend;
   readonly #maxIdle: number;
   readonly #used = new Set<Upstream>();
@@ -51,6 +51,7 @@ export class UpstreamPool {
   constructor(backend: HttpBackend, maxIdle: number) {
     this.#backend = backend;
     this.#maxIdle = maxIdle;
+    backend.keepers?.add(this);
   }
 
   /**
@@ -133,6 +134,7 @@ export class UpstreamPool {
   /** Closes all streams and ends all waits for one. Those in use are still to be dropped. */
   close(): void {
     this.#closed = true;
+    this.#backend.keepers?.delete(this);
     this.#waits?.abort(OVER);
     for (const upstream of this.#used) upstream.close();
     for (const upstream of this.#idle.splice(0)) upstream.release();
