@@ -183,6 +183,6 @@ async function check(input: Uint8Array, random: Random): Promise<void> {
 }
 
 /** Each input is a gateway of its own, and an agent that connects to it. */
-const COST = 10;
+const COST = 60;
 
 fuzz("what a gateway sends", seeds, check, COST);

@@ -70,6 +70,6 @@ async function check(input: Uint8Array, random: Random): Promise<void> {
 }
 
 /** Each input is a gateway of its own, and an agent that connects to it. */
-const COST = 10;
+const COST = 30;
 
 fuzz("control messages of an agent", seeds, check, COST);

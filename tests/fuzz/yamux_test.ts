@@ -45,6 +45,9 @@ async function use(stream: YamuxStream, random: Random): Promise<void> {
   }
 }
 
+/** How much longer than a parser a whole session takes. */
+const COST = 20;
+
 fuzz("yamux sessions", () => SEEDS, async (input, random) => {
   const [ours, theirs] = pipe({ carry: () => 1 + random.below(200) });
   const users: Promise<void>[] = [];
@@ -81,7 +84,7 @@ fuzz("yamux sessions", () => SEEDS, async (input, random) => {
   assert.equal(session.streams, 0);
   assert.ok(session.bytesRead <= input.length);
   assert.ok(answered <= 4096 + 8 * input.length, `${answered} bytes in answer to ${input.length}`);
-});
+}, COST);
 
 fuzz("yamux headers", () => SEEDS, (input) => {
   const header = emptyHeader();
