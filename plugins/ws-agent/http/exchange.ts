@@ -125,7 +125,9 @@ export class Exchange {
       while (this.#sent < bytes.length) {
         this.#sent += await stream.write(this.#sent === 0 ? bytes : bytes.subarray(this.#sent));
       }
-    } catch {
+    } catch (error) {
+      // Closed from here in the middle of a write: nobody knows how much of it has gone out.
+      if (error instanceof Deno.errors.Interrupted) this.#sent = Math.max(this.#sent, 1);
       return upstream.close(); // a read would wait for ever at one that is only half dead
     }
     if (body === undefined) this.#isSent = true;

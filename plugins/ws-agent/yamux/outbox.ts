@@ -14,13 +14,8 @@ import type { InFlight } from "./in_flight.ts";
 import type { Stream } from "./stream.ts";
 import { StreamQueue } from "./stream_queue.ts";
 
-/**
- * What a stream sends in one turn while others wait for theirs. What comes in one piece is passed on in one: measured with
- * eight streams, 16 KiB cost their receiver a quarter more.
- */
-const TURN_BYTES = 32 * 1024;
-/** What a stream may send between two answers to marks and still count as one that sends little. */
-const LIGHT_BYTES = 16 * 1024;
+/** What a stream sends in one turn while others wait for theirs. */
+const TURN_BYTES = 16 * 1024;
 /** Answers that wait to be sent. A peer has at most a few hundred pings under way, unless it wants to do harm. */
 const MOST_ANSWERS = 4096;
 
@@ -82,7 +77,7 @@ export class Outbox {
       stream.sentAfter = this.#inFlight.answers;
       stream.recentlySent = 0;
     }
-    const isLight = stream.recentlySent + stream.sendable <= LIGHT_BYTES;
+    const isLight = stream.recentlySent + stream.sendable <= TURN_BYTES;
     (isLight ? this.#light : this.#heavy).push(stream);
   }
 

@@ -203,15 +203,22 @@ export class Stream implements YamuxStream {
     this.#dead = true;
     this.flagsDue = this.creditDue = 0;
     this.wake();
-    const reset = this.#reader || this.#writer ? connectionReset() : undefined;
-    if (reset !== undefined) {
-      this.#deathSeen = true;
-      this.#reader?.reject(reset);
-      this.#writer?.reject(reset);
-    }
-    this.#reader = this.#writer = undefined;
+    this.#rejectWaiting();
     this.#retire();
     if (!this.#closed) this.onReset?.();
+  }
+
+  #rejectWaiting(): void {
+    const [reader, writer] = [this.#reader, this.#writer];
+    this.#reader = this.#writer = undefined;
+    if (reader === undefined && writer === undefined) return;
+    const reset = connectionReset();
+    reader?.reject(reset);
+    // Part of it may be with the peer by now: whoever would send it again, on another stream, has to know.
+    const isBegun = writer !== undefined && this.#written > 0;
+    if (isBegun) writer.resolve(this.#written);
+    else writer?.reject(reset);
+    this.#deathSeen = reader !== undefined || !isBegun;
   }
 
   read(into: Uint8Array): Promise<number | null> {
@@ -249,6 +256,7 @@ export class Stream implements YamuxStream {
       this.#deathSeen = true;
       return Promise.reject(connectionReset());
     }
+    if (this.#dead && !this.#deathSeen) return this.#seeDeath();
     if (this.#dead || this.#finWanted) return Promise.reject(new Deno.errors.BrokenPipe("Broken pipe"));
     return new Promise((resolve, reject) => {
       this.#writer = { data, resolve, reject };
@@ -285,7 +293,11 @@ export class Stream implements YamuxStream {
     }
     if (this.#received !== undefined) return undefined;
     if (this.#finReceived || this.#dead && this.#deathSeen) return Promise.resolve(null);
-    if (!this.#dead) return undefined;
+    return this.#dead ? this.#seeDeath() : undefined;
+  }
+
+  /** Told once, as the kernel does: what follows is the end, or a broken pipe. */
+  #seeDeath(): Promise<never> {
     this.#deathSeen = true;
     return Promise.reject(connectionReset());
   }

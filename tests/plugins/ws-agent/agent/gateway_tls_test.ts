@@ -9,9 +9,14 @@ import { until } from "../../../support/until.ts";
 
 const HOST = "tunnel.example.com";
 const NETWORK = systemNetwork();
+const NEVER = new AbortController().signal;
 
-async function open({ hostname, port }: Address, tls: GatewayTls, signal: AbortSignal) {
-  return await NETWORK.startTls(await NETWORK.connect({ host: hostname, port }, signal), HOST, tls, signal);
+function connect({ hostname, port }: Address) {
+  return NETWORK.connect({ host: hostname, port }, NEVER);
+}
+
+async function open(there: Address, tls: GatewayTls) {
+  return await NETWORK.startTls(await connect(there), HOST, tls, NEVER);
 }
 
 Deno.test("handshakes that nobody answers are given up, and later ones go on working", async () => {
@@ -26,19 +31,20 @@ Deno.test("handshakes that nobody answers are given up, and later ones go on wor
   })();
   const there = listener.addr as Deno.NetAddr;
   const tls = { insecure: false, extraCa: root.certificate };
-  const never = new AbortController().signal;
   await using silent = startSilent();
   // More than the runtime is trusted to give up by itself: the last of them are made by `node:tls`.
   for (let i = 0; i < 6; i++) {
     const late = new AbortController();
-    const opening = open(silent.address, tls, late.signal);
-    opening.catch(() => {});
+    const opening = assert.rejects(
+      NETWORK.startTls(await connect(silent.address), HOST, tls, late.signal),
+      { code: "dial-failed" },
+    );
     await until(() => silent.accepted > i, { what: "the connection" });
     late.abort();
-    await assert.rejects(opening, { code: "dial-failed" });
+    await opening;
   }
   for (let i = 0; i < 2; i++) {
-    const stream = await open(there, tls, never);
+    const stream = await open(there, tls);
     await writeAll(stream, new TextEncoder().encode("hello"));
     await stream.closeWrite();
     assert.equal(new TextDecoder().decode(await readToEnd(stream)), "hello");

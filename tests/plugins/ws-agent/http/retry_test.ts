@@ -126,6 +126,31 @@ Deno.test("retry: a stream that died before a byte of the request went out is re
   assert.equal(service.requests[0]?.body.length, 40_000);
 });
 
+Deno.test("retry: a POST of which a few bytes went out before its stream died is not sent again", async () => {
+  await using service = new RecordingService();
+  let calls = 0;
+  await using proxy = new TestProxy({
+    async to() {
+      calls++;
+      const stream = await dial(service.port);
+      let writes = 0;
+      return {
+        read: (into) => stream.read(into),
+        write: (data) =>
+          ++writes > 1
+            ? Promise.reject(new Deno.errors.ConnectionReset("gone"))
+            : stream.write(data.subarray(0, 5)),
+        closeWrite: () => stream.closeWrite(),
+        close: () => stream.close(),
+      };
+    },
+  });
+  using client = await RawPeer.to(proxy);
+  await client.send(get("POST"));
+  assert.match(await client.readResponse(), /^HTTP\/1\.1 502 /);
+  assert.equal(calls, 1);
+});
+
 const refusals: readonly (readonly [error: Error, status: number, fault: string])[] = [
   [new GatewayError("dial-failed", "No agent"), 502, "agent_lost"],
   [new GatewayError("dial-timeout", "Too late"), 504, "agent_timeout"],

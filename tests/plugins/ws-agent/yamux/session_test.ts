@@ -6,6 +6,7 @@ import {
   DATA,
   FIN,
   GO_AWAY,
+  INITIAL_WINDOW_BYTES,
   PING,
   RST,
   SYN,
@@ -310,12 +311,36 @@ Deno.test("close() says go-away, fails everything and closes the transport", asy
 
 Deno.test("close() does not wait for ever for a peer that reads nothing", async () => {
   const test = withPeer({}, { capacity: 64 });
-  const writing = assert.rejects(test.session.open().write(new Uint8Array(600_000)), ConnectionReset);
+  const writing = assert.rejects(writeAll(test.session.open(), new Uint8Array(600_000)), ConnectionReset);
   await settled();
   test.session.close();
   await writing;
   assert.deepEqual(await test.session.ended, { kind: "closed" });
   test.peer.close();
+});
+
+Deno.test("a write that was cut off tells how much of it has gone out; the next one fails", async () => {
+  const test = withPeer();
+  const stream = test.session.open();
+  const writing = stream.write(new Uint8Array(600_000));
+  await until(() => test.session.bytesWritten >= INITIAL_WINDOW_BYTES, { what: "a window's bytes" });
+  await test.peer.send(frame(WINDOW_UPDATE, RST, stream.id, 0));
+  assert.equal(await writing, INITIAL_WINDOW_BYTES);
+  await assert.rejects(stream.write(HELLO), ConnectionReset);
+  await assert.rejects(stream.write(HELLO), BrokenPipe);
+  stream.close();
+  test[Symbol.dispose]();
+});
+
+Deno.test("a write of which nothing has gone out fails as such", async () => {
+  const test = withPeer();
+  const stream = test.session.open();
+  await writeAll(stream, new Uint8Array(INITIAL_WINDOW_BYTES));
+  const writing = assert.rejects(stream.write(HELLO), ConnectionReset);
+  await test.peer.send(frame(WINDOW_UPDATE, RST, stream.id, 0));
+  await writing;
+  stream.close();
+  test[Symbol.dispose]();
 });
 
 Deno.test("a stream that was cut off with its session does not look ended", async () => {
