@@ -90,6 +90,11 @@ export class Listeners {
     };
   }
 
+  /** Those of all sockets, as bound. */
+  get ports(): number[] {
+    return [...this.#sockets.keys()].map(({ addr }) => addr.port);
+  }
+
   /** @param proxyFrom By the listener's address in the config, whose PROXY header is believed from now on. */
   trust(proxyFrom: Readonly<Record<string, readonly string[]>>): void {
     for (const listener of this.#configured) {

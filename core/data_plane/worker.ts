@@ -101,6 +101,10 @@ function planeFor(plugin: string): PlaneContext {
   return {
     node: identity?.node ?? "",
     nodes: identity?.nodes ?? 1,
+    isFirst: identity?.index === 0,
+    get ports() {
+      return started().listeners.ports;
+    },
     get httpsPort() {
       return started().settings.httpsPort;
     },

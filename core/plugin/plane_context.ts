@@ -10,6 +10,10 @@ export interface PlaneContext {
   readonly registry: Registry;
   /** How many data planes there are. */
   readonly nodes: number;
+  /** Whether it is this data plane that does what is to be done once in the whole gateway. */
+  readonly isFirst: boolean;
+  /** The ports that this data plane listens on now, those of plugins among them. */
+  readonly ports: readonly number[];
   /** Where the public reaches this gateway by https: the port of the first listener that takes TLS. */
   readonly httpsPort: number;
   /**

@@ -1,5 +1,6 @@
 import { duration, namePattern, z } from "../../core/plugin/mod.ts";
 import { parseAddress } from "../../core/net/address.ts";
+import { type NodeTunnelConfig, nodeTunnelsConfig } from "./nodes/config.ts";
 
 /** The plugin's section of the config, checked. Plain data; times in milliseconds. */
 export interface WsAgentConfig {
@@ -27,6 +28,10 @@ export interface WsAgentConfig {
   readonly plainHttp: boolean;
   /** Lets agents connect without TLS (`ws://`) on listeners of `kind: http`. @default false */
   readonly plainEndpoint: boolean;
+  /** What this gateway is called to those that its own tunnels lead to. */
+  readonly node: string;
+  /** Tunnels from here to other gateways. */
+  readonly nodeTunnels: readonly NodeTunnelConfig[];
 }
 
 export type JwtConfig =
@@ -143,6 +148,9 @@ export const wsAgentConfig: z.ZodType<WsAgentConfig> = z.strictObject({
   idleTimeout,
   plainHttp: z.boolean().default(false),
   plainEndpoint: z.boolean().default(false),
+  node: z.string().regex(/^[\w.-]{1,100}$/, "Expected letters, digits, dots, hyphens and underscores")
+    .optional(),
+  nodeTunnels: nodeTunnelsConfig.prefault([]),
 }).superRefine(({ domain, endpoint, tokens, jwt, controller }, context) => {
   if (endpoint === domain) {
     const message = 'Must not be the domain itself; "tunnel." before it is usual';
@@ -152,16 +160,18 @@ export const wsAgentConfig: z.ZodType<WsAgentConfig> = z.strictObject({
     const message = "Give tokens, jwt or controller: without one of them no agent may connect";
     context.addIssue({ code: "custom", message });
   }
-}).transform(({ endpoint, reconnectGrace, idleTimeout, ...rest }): WsAgentConfig => ({
+}).transform(({ endpoint, reconnectGrace, idleTimeout, node, ...rest }): WsAgentConfig => ({
   ...rest,
+  node: node ?? rest.domain,
   endpoint: endpoint ?? `tunnel.${rest.domain}`,
   reconnectGraceMs: reconnectGrace,
   idleTimeoutMs: idleTimeout,
 }));
 
 /** Every file that the section names. */
-export function filesOf({ tokens }: WsAgentConfig): string[] {
-  return tokens === undefined ? [] : [tokens];
+export function filesOf({ tokens, nodeTunnels }: WsAgentConfig): string[] {
+  const files = [tokens, ...nodeTunnels.map(({ caFile }) => caFile)].filter((file) => file !== undefined);
+  return [...new Set(files)];
 }
 
 /** A URL whose answers nobody on the way can forge: https, or http to this machine itself. */

@@ -28,6 +28,7 @@ const definition: PluginDefinition<WsAgentConfig> = definePlugin({
       name,
       log,
       plane,
+      files,
       clock: SYSTEM_CLOCK,
       authenticator: createAuthenticator(config, files, { log, clock: SYSTEM_CLOCK }),
       openYamux,

@@ -1,3 +1,4 @@
+import { LogOnce } from "../../core/data_plane/log_once.ts";
 import type {
   ByteStream,
   ConnectionInfo,
@@ -19,6 +20,8 @@ import { Counters } from "./counters.ts";
 import { Directory } from "./directory.ts";
 import { AgentEndpoint } from "./endpoint.ts";
 import { nameKey, portKey } from "./names.ts";
+import { NodeTunnelManager } from "./nodes/manager.ts";
+import { nodeTunnelsOf } from "./nodes/config.ts";
 import { PlainHttp } from "./plain_http.ts";
 import { TunnelPorts } from "./ports.ts";
 import { PublicHttp, type ServeHttp } from "./public_http.ts";
@@ -46,7 +49,12 @@ export interface WsAgentTools {
   readonly openYamux: (transport: ByteStream, options: YamuxOptions) => YamuxSession;
   readonly serveHttp: ServeHttp;
   readonly newId: () => Uuid;
+  /** Those of the config. @default none, so far */
+  readonly files?: PluginFiles;
 }
+
+/** How long connections that come out of node tunnels may take to finish when the gateway is about to end. */
+const NODE_DRAIN_MS = 30_000;
 
 /** Lets agents in, and brings the public to their services. One in each data plane; what they share is the registry. */
 export class WsAgentPlugin implements Plugin {
@@ -62,6 +70,8 @@ export class WsAgentPlugin implements Plugin {
   readonly #endpoint: AgentEndpoint;
   readonly #http: PublicHttp;
   readonly #plainHttp: PlainHttp;
+  /** One for all data planes: a second one would be another agent to the far gateways, and the names have one holder. */
+  readonly #nodeTunnels: NodeTunnelManager | undefined;
   readonly #unwatch: () => void;
   #config: WsAgentConfig;
 
@@ -111,6 +121,7 @@ export class WsAgentPlugin implements Plugin {
       },
       evicted: (session, reason) => tunnels.evicted(session, reason),
     });
+    if (plane.isFirst) this.#nodeTunnels = this.#startNodeTunnels(tools.files ?? {});
   }
 
   route(
@@ -144,12 +155,15 @@ export class WsAgentPlugin implements Plugin {
   /** What is registered stays; whoever may no longer be here goes. */
   reload(config: unknown, files: PluginFiles): void {
     const checked = config as WsAgentConfig;
+    const nodeTunnels = nodeTunnelsOf(checked.nodeTunnels, files);
+    this.#nodeTunnels?.check(nodeTunnels);
     this.#tools.authenticator.reload(checked, files); // throws before anything has changed
     this.#config = checked;
     this.#directory.streamsPerTunnel = checked.limits.streamsPerTunnel;
     this.#ports.address = checked.portsAddress;
     this.#tunnels.retime();
     this.#tunnels.recheck();
+    void this.#nodeTunnels?.replaceAll(nodeTunnels);
   }
 
   status(): PluginStatus {
@@ -176,6 +190,7 @@ export class WsAgentPlugin implements Plugin {
   }
 
   drain(): void {
+    void this.#nodeTunnels?.stopAll(NODE_DRAIN_MS);
     this.#tunnels.drain();
     this.#http.drain();
     this.#endpoint.close();
@@ -187,7 +202,30 @@ export class WsAgentPlugin implements Plugin {
     this.#endpoint.close();
     this.#ports.closeAll();
     this.#tools.authenticator[Symbol.dispose]();
+    await this.#nodeTunnels?.[Symbol.asyncDispose]();
     await this.#tunnels[Symbol.asyncDispose]();
+  }
+
+  #startNodeTunnels(files: PluginFiles): NodeTunnelManager {
+    const { log, plane } = this.#tools;
+    const failures = new LogOnce();
+    const manager = new NodeTunnelManager({
+      node: this.#config.node,
+      ownPorts: () => ({
+        open: plane.ports,
+        tunnels: this.#config.ports,
+        address: this.#config.portsAddress,
+      }),
+      onChange: ({ name, to, state, remotePort, reason }) =>
+        log.info("node_tunnel", { name, to, state, remotePort, ...(reason !== undefined && { reason }) }),
+      onTargetFailed: (name, reason) => {
+        if (failures.may(`${name} ${reason}`)) log.warn("node_tunnel_target_failed", { name, reason });
+      },
+    });
+    const tunnels = nodeTunnelsOf(this.#config.nodeTunnels, files);
+    manager.check(tunnels);
+    void manager.replaceAll(tunnels);
+    return manager;
   }
 
   #reported(): Reported {
@@ -198,6 +236,7 @@ export class WsAgentPlugin implements Plugin {
       arrivals: this.#endpoint.arrivals,
       waiting: this.#waiting.size,
       openPorts: this.#ports.open,
+      nodeTunnels: this.#nodeTunnels?.list() ?? [],
     };
   }
 }

@@ -3,6 +3,7 @@ import { printable } from "./auth/printable.ts";
 import type { AuthRefusal } from "./auth/grant.ts";
 import { type Counters, gauge } from "./counters.ts";
 import { hostOfKey, portOfKey } from "./names.ts";
+import type { NodeTunnelState, NodeTunnelStatus } from "./nodes/node_tunnel.ts";
 import type { TunnelSession } from "./session/session.ts";
 import type { Sessions } from "./session/sessions.ts";
 
@@ -16,10 +17,12 @@ export interface Reported {
   /** Public connections that wait for an agent to come back. */
   readonly waiting: number;
   readonly openPorts: readonly number[];
+  /** Empty where another data plane has them. */
+  readonly nodeTunnels: readonly NodeTunnelStatus[];
 }
 
 /** Agents may come at any time, so it is ready as soon as it runs. */
-export function statusOf({ sessions, arrivals, waiting, openPorts }: Reported): PluginStatus {
+export function statusOf({ sessions, arrivals, waiting, openPorts, nodeTunnels }: Reported): PluginStatus {
   const open = openOf(sessions);
   return {
     ready: true,
@@ -30,6 +33,7 @@ export function statusOf({ sessions, arrivals, waiting, openPorts }: Reported): 
       ports: openPorts.length,
       arriving: arrivals,
       waiting,
+      ...(nodeTunnels.length > 0 && { nodeTunnels }),
     },
   };
 }
@@ -54,14 +58,32 @@ export function routesOf(sessions: Sessions): RouteInfo[] {
   });
 }
 
-export function metricsOf({ sessions, counters, authFailures, waiting }: Reported): MetricSample[] {
+export function metricsOf(
+  { sessions, counters, authFailures, waiting, nodeTunnels }: Reported,
+): MetricSample[] {
   const open = openOf(sessions);
   return [
     gauge("tunnels_active", "Agents' connections that are open.", open.length),
     gauge("tunnel_streams_active", "Public connections and requests that tunnels carry.", streamsOf(open)),
     gauge("tunnel_waiting", "Public connections that wait for an agent to come back.", waiting),
     ...counters.samples(authFailures),
+    ...nodeTunnelMetrics(nodeTunnels),
   ];
+}
+
+const STATES: readonly NodeTunnelState[] = ["connected", "connecting", "refused", "failed", "stopped"];
+
+/** Nothing where there is none. Names come from the config. */
+function nodeTunnelMetrics(tunnels: readonly NodeTunnelStatus[]): MetricSample[] {
+  return tunnels.flatMap(({ name, state }) =>
+    STATES.map((one): MetricSample => ({
+      type: "gauge",
+      name: "node_tunnel_state",
+      help: "1 for the state that a tunnel to another gateway is in.",
+      labels: { name, state: one },
+      value: one === state ? 1 : 0,
+    }))
+  );
 }
 
 function openOf(sessions: Sessions): TunnelSession[] {

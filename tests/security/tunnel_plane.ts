@@ -68,7 +68,16 @@ async function startPlugin(stack: AsyncDisposableStack, token: string): Promise<
       name: "ws-agent",
       log: createLog("plugin:ws-agent", "error", () => {}),
       files: { "tokens.yaml": entry },
-      plane: { node, registry: registry.at(node), nodes: 1, httpsPort: 443, listen: unused, openOn: unused },
+      plane: {
+        node,
+        registry: registry.at(node),
+        nodes: 1,
+        isFirst: true,
+        ports: [],
+        httpsPort: 443,
+        listen: unused,
+        openOn: unused,
+      },
     }),
   );
   stack.defer(() => plugin[Symbol.asyncDispose]?.());

@@ -224,6 +224,8 @@ export class TestGateway implements AsyncDisposable {
       node,
       registry: this.#viewOf(this.registry, node),
       nodes: 2,
+      isFirst: index === 0,
+      ports: [],
       httpsPort: 443,
       listen: ({ port }) => this.#listen(index, port),
       openOn: (to, purpose, info) => this.#openOn(index, to, purpose, info),

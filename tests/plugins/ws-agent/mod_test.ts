@@ -15,6 +15,8 @@ function plane(): PlaneContext {
   return {
     node: "data-plane-0",
     nodes: 1,
+    isFirst: true,
+    ports: [],
     httpsPort: 443,
     registry: new LocalRegistry().at("data-plane-0"),
     listen: refuse,
