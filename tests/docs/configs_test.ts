@@ -13,6 +13,7 @@ const PLUGIN_PAGES = new URL("docs/plugins/", ROOT);
 /** Pages that show parts of a config as well; what has listeners is whole. */
 const PAGES = ["README.md", "docs/configuration.md"];
 const VARIABLES = {
+  EU_WEST_TOKEN: "a token",
   DB_PASSWORD: "a password",
   CF_ID: "an-id.access",
   CF_SECRET: "a-secret",

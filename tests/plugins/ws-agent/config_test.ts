@@ -24,6 +24,8 @@ Deno.test("the smallest section, with every default", () => {
     idleTimeoutMs: 0,
     plainHttp: false,
     plainEndpoint: false,
+    node: "example.com",
+    nodeTunnels: [],
   });
 });
 
