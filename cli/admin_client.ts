@@ -16,6 +16,7 @@ const ANSWER_TIMEOUT_MS = 7_000;
 const TUNNEL: z.ZodType<GatewayTunnel> = z.looseObject({
   id: z.string(),
   plugin: z.string(),
+  agent: z.string().exactOptional(),
   owner: z.string(),
   source: z.looseObject({ address: z.string(), port: z.number() }),
   since: z.number(),

@@ -88,10 +88,10 @@ function tunnelTable({ active, oldest }: GatewayStatus["tunnels"], now: number):
 }
 
 function tunnelCells(tunnel: GatewayTunnel, now: number): string[][] {
-  const { source, roundTripMs } = tunnel;
+  const { source, roundTripMs, agent = "postern" } = tunnel;
   const own = [
     tunnel.id,
-    tunnel.owner,
+    agent === "postern" ? tunnel.owner : `${tunnel.owner} (${agent})`,
     formatHostPort({ host: source.address, port: source.port }),
     formatDuration(now - tunnel.since),
     roundTripMs === undefined ? "" : `${roundTripMs.toFixed(roundTripMs < 10 ? 1 : 0)} ms`,

@@ -54,6 +54,8 @@ interface MetricIdentity {
 /** An agent that is connected, for `/api/v1/tunnels` and `status`. Every text in it comes from strangers. */
 export interface TunnelRow {
   readonly id: string;
+  /** What it speaks: `postern`, or the name of another program; absent: the gateway is older than that. */
+  readonly agent?: string;
   /** Whose it is: the name of its token, or the subject of its JWT. */
   readonly owner: string;
   readonly source: Endpoint;

@@ -4,7 +4,7 @@ import { Histogram } from "./histogram.ts";
 import type { RequestEvent } from "./http/backend.ts";
 
 /** Why an agent did not get a tunnel, beside what the authenticator says and counts itself. */
-export type AdmissionFailure = "timeout" | "superseded" | "limit" | "no_auth" | "registry_failed";
+export type AdmissionFailure = "timeout" | "superseded" | "held" | "limit" | "no_auth" | "registry_failed";
 
 const AUTH_FAILURES = [
   "bad_token",
@@ -23,6 +23,7 @@ const AUTH_FAILURES = [
 const ADMISSION_FAILURES = [
   "timeout",
   "superseded",
+  "held",
   "limit",
   "no_auth",
   "registry_failed",
@@ -122,6 +123,11 @@ function counter(
   return { name, help, type: "counter", labels, value: value ?? 0 };
 }
 
-export function gauge(name: string, help: string, value: number): MetricSample {
-  return { name, help, type: "gauge", labels: {}, value };
+export function gauge(
+  name: string,
+  help: string,
+  value: number,
+  labels: MetricSample["labels"] = {},
+): MetricSample {
+  return { name, help, type: "gauge", labels, value };
 }

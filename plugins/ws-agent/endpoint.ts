@@ -1,4 +1,5 @@
 import { LogOnce } from "../../core/data_plane/log_once.ts";
+import { replaying } from "../../core/data_plane/streams/replaying.ts";
 import type { HttpFault } from "../../core/http1/mod.ts";
 import {
   type ByteStream,
@@ -12,11 +13,13 @@ import { printable } from "./auth/printable.ts";
 import type { Clock } from "./clock.ts";
 import type { WsAgentConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
-import { type FirstRequest, type NotHttp, readFirstRequest } from "./first_request.ts";
+import { type BareYamux, type FirstRequest, type NotHttp, readFirstRequest } from "./first_request.ts";
+import { GoTunnelSpeech } from "./go_tunnel/speech.ts";
 import type { Admission } from "./session/admission.ts";
 import { AGENT_HEADER, type AgentRun, parseAgentHeader } from "./session/agent_header.ts";
-import { ControlChannel } from "./session/control_channel.ts";
-import { type ConversationTools, converse } from "./session/conversation.ts";
+import type { AgentSpeech } from "./session/agent_speech.ts";
+import type { ConversationTools } from "./session/conversation.ts";
+import { PosternSpeech } from "./session/postern_speech.ts";
 import type { TunnelSession } from "./session/session.ts";
 import { ControlFault } from "./control/fault.ts";
 import { LINGER_MS, turnAway } from "./turn_away.ts";
@@ -76,7 +79,7 @@ export class AgentEndpoint {
     stream: ByteStream,
     connection: ConnectionInfo,
     signal: AbortSignal,
-    first?: FirstRequest,
+    first?: FirstRequest | BareYamux,
   ): Promise<void> {
     // Two steps, so that nothing that the way in has needed is held by the tunnel: idle ones must cost little.
     const tunnel = await this.#letIn(stream, connection, signal, first);
@@ -88,7 +91,7 @@ export class AgentEndpoint {
     stream: ByteStream,
     connection: ConnectionInfo,
     signal: AbortSignal,
-    first: FirstRequest | undefined,
+    first: FirstRequest | BareYamux | undefined,
   ): Promise<OpenTunnel | undefined> {
     let tunnel: OpenTunnel | undefined;
     const arrival = new Arrival(stream, this.#tools.clock, AUTH_TIMEOUT_MS);
@@ -103,12 +106,7 @@ export class AgentEndpoint {
         await turnAway(stream, answer.refusal, this.#tools.clock);
         return undefined;
       }
-      await writeAll(stream, answer.response);
-      tunnel = await this.#speak(new WebSocketBytes(stream, { role: "server", replay: answer.rest }), {
-        arrival,
-        connection,
-        run: answer.run,
-      });
+      tunnel = await this.#speak(await transportOf(stream, answer), { arrival, connection, answer });
     } catch (error) {
       this.#refused(connection, arrival, error);
     } finally {
@@ -122,11 +120,11 @@ export class AgentEndpoint {
   }
 
   /** Answers an agent that is in, until its tunnel's end. The connection itself is the caller's to watch. */
-  async #stay({ session, channel }: OpenTunnel): Promise<void> {
+  async #stay({ session, speech }: OpenTunnel): Promise<void> {
     const { tunnels, config } = this.#tools;
     try {
       tunnels.opened(session);
-      await converse(session, channel, config().limits.servicesPerTunnel, this.#tools);
+      await speech.converse(session, config().limits.servicesPerTunnel, this.#tools);
       await session.yamux.ended;
     } finally {
       session.yamux.close();
@@ -139,10 +137,15 @@ export class AgentEndpoint {
   }
 
   /** What the request is answered with; nothing is known of the agent yet. */
-  #answer(request: FirstRequest | HttpFault | NotHttp, connection: ConnectionInfo): Answer {
+  #answer(request: FirstRequest | BareYamux | HttpFault | NotHttp, connection: ConnectionInfo): Answer {
     if (typeof request === "string") {
       if (request !== "left") this.#logRefusal(connection, request);
       return { close: true };
+    }
+    const now = this.#tools.clock.wall();
+    if ("yamux" in request) {
+      // It has no word for this, and comes back in any case.
+      return this.#tools.tunnels.draining ? { close: true } : { ...request, run: { epoch: now, slot: 0 } };
     }
     if ("word" in request) return refusing(400, `The request is malformed: ${request.word}`);
     const { head, seen } = request;
@@ -160,7 +163,7 @@ export class AgentEndpoint {
     if (answer.kind === "refused") return { refusal: answer.response };
     // Here agents come in that speak without a subprotocol, once they are supported.
     if (answer.protocol !== SUBPROTOCOL) return refusing(400, `Ask for the subprotocol ${SUBPROTOCOL}`);
-    const run = parseAgentHeader(header(AGENT_HEADER), this.#tools.clock.wall());
+    const run = parseAgentHeader(header(AGENT_HEADER), now);
     if (run === undefined) return refusing(400, "Postern-Agent is malformed");
     return { response: answer.response, rest: seen.subarray(head.length), run };
   }
@@ -168,7 +171,7 @@ export class AgentEndpoint {
   /** Multiplexer, control stream, Auth. @returns `undefined`: the agent is not let in. */
   async #speak(
     transport: ByteStream,
-    { arrival, connection, run }: { arrival: Arrival; connection: ConnectionInfo; run: AgentRun },
+    { arrival, connection, answer }: { arrival: Arrival; connection: ConnectionInfo; answer: Accepted },
   ): Promise<OpenTunnel | undefined> {
     const { openYamux, admission, tunnels } = this.#tools;
     const first = Promise.withResolvers<YamuxStream | undefined>();
@@ -193,31 +196,37 @@ export class AgentEndpoint {
     try {
       const control = await Promise.race([first.promise, yamux.ended.then(() => undefined)]);
       if (control === undefined) return undefined;
-      const channel = new ControlChannel(control);
+      const speech = "yamux" in answer ? new GoTunnelSpeech(control) : new PosternSpeech(control);
       const { source, destination, tls } = connection;
       session = await admission.admit({
-        run,
+        run: answer.run,
         source,
         httpsPort: tls === undefined ? 443 : destination.port,
         yamux,
-        channel,
+        speech,
         signal: arrival.signal,
       });
       if (session === undefined) {
-        await this.#seeOut(yamux, channel);
+        await this.#seeOut(yamux, speech);
+        return undefined;
+      }
+      await speech.welcome(session, this.#tools);
+      if (arrival.signal.aborted) tunnels.end(session, "connection_lost");
+      if (session.ended !== undefined) {
+        await yamux.ended; // what it is told is on its way
         return undefined;
       }
       yamux.maxBufferedBytes = DEFAULT_MAX_BUFFERED_BYTES;
-      return { session, channel };
+      return { session, speech };
     } finally {
       if (session === undefined) yamux.close();
     }
   }
 
   /** Whoever is not let in has been told why, and is to hear it. */
-  async #seeOut(yamux: YamuxSession, channel: ControlChannel): Promise<void> {
+  async #seeOut(yamux: YamuxSession, speech: AgentSpeech): Promise<void> {
     const stop = this.#tools.clock.after(LINGER_MS, () => yamux.close());
-    await channel.finish();
+    await speech.finish();
     await yamux.ended;
     stop();
   }
@@ -252,14 +261,25 @@ export class AgentEndpoint {
 /** An agent that is in. */
 interface OpenTunnel {
   readonly session: TunnelSession;
-  readonly channel: ControlChannel;
+  readonly speech: AgentSpeech;
 }
 
-/** What the first request comes to: nothing to say, an answer behind which the connection is closed, or a WebSocket. */
-type Answer =
-  | { readonly close: true }
-  | { readonly refusal: Uint8Array }
-  | { readonly response: Uint8Array; readonly rest: Uint8Array; readonly run: AgentRun };
+/** What the first request comes to: nothing to say, an answer behind which the connection is closed, or yamux. */
+type Answer = { readonly close: true } | { readonly refusal: Uint8Array } | Accepted;
+
+/** Yamux in a WebSocket, once it is answered, or as it came. */
+type Accepted =
+  & { readonly run: AgentRun }
+  & (
+    | { readonly response: Uint8Array; readonly rest: Uint8Array }
+    | BareYamux
+  );
+
+async function transportOf(stream: ByteStream, answer: Accepted): Promise<ByteStream> {
+  if ("yamux" in answer) return replaying(stream, answer.yamux);
+  await writeAll(stream, answer.response);
+  return new WebSocketBytes(stream, { role: "server", replay: answer.rest });
+}
 
 function refusing(status: number, text: string, retryAfterSeconds?: number): { refusal: Uint8Array } {
   const refusal: UpgradeRefusal = {

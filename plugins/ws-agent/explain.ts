@@ -19,7 +19,7 @@ export function explain(
       steps: [
         `"${host}" is the endpoint of agents`,
         "The gateway terminates TLS with its certificate for that name",
-        `Agents open a WebSocket at ${controlPath}; anything else is refused`,
+        `Agents open a WebSocket at ${controlPath}, and those of go-tunnel yamux; anything else is refused`,
       ],
       decision: TERMINATE_FOR_AGENTS,
     };
@@ -32,6 +32,7 @@ export function explain(
       `"${host}" is under "${domain}": agents register such names while the gateway runs`,
       "While an agent has it with http, the gateway terminates TLS and sends each request through the tunnel",
       "While an agent has it with tls, the connection is passed on to the agent as it is",
+      "While an agent of go-tunnel has it with mode tcp, the gateway terminates TLS and passes on what is in it",
       "While nobody has it, the gateway terminates TLS with its certificate for that name and answers 404",
     ],
     decision: TERMINATE_FOR_HTTP,

@@ -8,12 +8,16 @@ export interface FirstRequest {
   readonly seen: Uint8Array;
 }
 
+/** An agent that speaks yamux without a WebSocket around it. */
+export interface BareYamux {
+  /** All that was read. */
+  readonly yamux: Uint8Array;
+}
+
 /** What the first byte shows that is not HTTP. */
 export type NotHttp =
   /** The client left. */
   | "left"
-  /** Version 0 of yamux: an agent that speaks it without a WebSocket around it. */
-  | "bare_yamux"
   | "unknown";
 
 /** The first byte of every yamux frame. */
@@ -21,14 +25,16 @@ const YAMUX_VERSION = 0;
 const UPPER_A = 0x41, UPPER_Z = 0x5a;
 
 /** Reads a head, bounded by what the parser takes; how long it may take is for the caller to bound, by closing the stream. */
-export async function readFirstRequest(stream: ByteStream): Promise<FirstRequest | HttpFault | NotHttp> {
+export async function readFirstRequest(
+  stream: ByteStream,
+): Promise<FirstRequest | BareYamux | HttpFault | NotHttp> {
   const reader = new ByteReader(stream);
   const head = new RequestHead();
   try {
     for (;;) {
       if (!await reader.fill()) return "left";
       const [first = YAMUX_VERSION] = reader.bytes;
-      if (first === YAMUX_VERSION) return "bare_yamux";
+      if (first === YAMUX_VERSION) return { yamux: reader.bytes.slice() };
       if (first < UPPER_A || first > UPPER_Z) return "unknown";
       const result = head.parse(reader.bytes);
       if (result === "more") continue;

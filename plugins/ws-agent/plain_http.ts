@@ -11,7 +11,7 @@ import type { Clock } from "./clock.ts";
 import type { WsAgentConfig } from "./config.ts";
 import type { Directory } from "./directory.ts";
 import type { AgentEndpoint } from "./endpoint.ts";
-import { type FirstRequest, type NotHttp, readFirstRequest } from "./first_request.ts";
+import { type BareYamux, type FirstRequest, type NotHttp, readFirstRequest } from "./first_request.ts";
 import { isUnder, nameKey } from "./names.ts";
 import type { PublicHttp } from "./public_http.ts";
 import { turnAway } from "./turn_away.ts";
@@ -40,7 +40,7 @@ export class PlainHttp {
   /** Owns the stream. Resolves when it is closed. */
   async serve(stream: ByteStream, connection: ConnectionInfo, signal: AbortSignal): Promise<void> {
     const first = await this.#readFirst(stream, signal);
-    if (first === undefined || typeof first === "string") return closeQuietly(stream);
+    if (first === undefined || typeof first === "string" || "yamux" in first) return closeQuietly(stream);
     if ("word" in first) {
       return await this.#refuse(stream, first.status, `The request is malformed: ${first.word}`);
     }
@@ -50,7 +50,7 @@ export class PlainHttp {
   async #readFirst(
     stream: ByteStream,
     signal: AbortSignal,
-  ): Promise<FirstRequest | HttpFault | NotHttp | undefined> {
+  ): Promise<FirstRequest | BareYamux | HttpFault | NotHttp | undefined> {
     using arrival = new Arrival(stream, this.#tools.clock, HEAD_TIMEOUT_MS);
     const leave = () => arrival.end();
     signal.addEventListener("abort", leave);

@@ -26,6 +26,7 @@ import { PlainHttp } from "./plain_http.ts";
 import { TunnelPorts } from "./ports.ts";
 import { PublicHttp, type ServeHttp } from "./public_http.ts";
 import { PublicStreams } from "./public_streams.ts";
+import { PublicTls } from "./public_tls.ts";
 import { metricsOf, type Reported, routesOf, statusOf, tunnelsOf } from "./report.ts";
 import { TunnelRouter } from "./router.ts";
 import { Admission } from "./session/admission.ts";
@@ -72,6 +73,7 @@ export class WsAgentPlugin implements Plugin {
   readonly #plainHttp: PlainHttp;
   /** One for all data planes: a second one would be another agent to the far gateways, and the names have one holder. */
   readonly #nodeTunnels: NodeTunnelManager | undefined;
+  readonly #publicTls: PublicTls;
   readonly #unwatch: () => void;
   #config: WsAgentConfig;
 
@@ -113,6 +115,7 @@ export class WsAgentPlugin implements Plugin {
     const endpoint = this.#endpoint = new AgentEndpoint({ ...shared, admission, registrar, tunnels });
     const http = this.#http = new PublicHttp({ ...shared, serveHttp, streams });
     this.#plainHttp = new PlainHttp({ ...shared, directory, endpoint, http });
+    this.#publicTls = new PublicTls({ directory, streams, endpoint, http });
     this.#unwatch = registry.watch({
       changed: (key, lease) => {
         ports.changed(key, lease);
@@ -139,7 +142,7 @@ export class WsAgentPlugin implements Plugin {
     const hostname = connection.tls?.serverName;
     if (hostname === undefined) return this.#plainHttp.serve(stream, connection, signal);
     if (hostname === this.#config.endpoint) return this.#endpoint.serve(stream, connection, signal);
-    return this.#http.serve(stream, connection, { hostname, secure: true, signal });
+    return this.#publicTls.serve(stream, connection, { hostname, signal });
   }
 
   open(connection: ConnectionInfo, { signal }: { readonly signal: AbortSignal }): Promise<ByteStream> {

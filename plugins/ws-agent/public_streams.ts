@@ -7,10 +7,8 @@ import {
 import type { Clock } from "./clock.ts";
 import type { Directory, Found } from "./directory.ts";
 import { HttpRefusal } from "./http/refusal.ts";
-import { hostOfKey } from "./names.ts";
 import type { PublicProtocol } from "./session/service.ts";
 import type { TunnelSession } from "./session/session.ts";
-import { encodeStreamHeader } from "./stream_header.ts";
 import { withHeader } from "./tunnel_stream.ts";
 import type { WaitEnd, Waiting } from "./waiting.ts";
 
@@ -108,17 +106,10 @@ export class PublicStreams {
 
   #openHere(
     { session, service }: Extract<Found, { kind: "here" }>,
-    { key, connection: { source, destination, id } }: Wanted,
+    { connection }: Wanted,
   ): ByteStream | undefined {
     if (!this.#tools.mayServe(session)) return undefined; // somebody else may serve it
-    const name = hostOfKey(key);
-    const header = encodeStreamHeader({
-      source,
-      destination,
-      ...(name !== undefined && { name }),
-      connectionId: id,
-      serviceId: service.id,
-    });
+    const header = session.voice.streamHeader(service, connection);
     return withHeader(session.openStream(this.#tools.clock.monotonic()), header);
   }
 }

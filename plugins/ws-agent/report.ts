@@ -4,6 +4,7 @@ import type { AuthRefusal } from "./auth/grant.ts";
 import { type Counters, gauge } from "./counters.ts";
 import { hostOfKey, portOfKey } from "./names.ts";
 import type { NodeTunnelState, NodeTunnelStatus } from "./nodes/node_tunnel.ts";
+import { AGENT_KINDS } from "./session/agent_speech.ts";
 import type { TunnelSession } from "./session/session.ts";
 import type { Sessions } from "./session/sessions.ts";
 
@@ -63,7 +64,10 @@ export function metricsOf(
 ): MetricSample[] {
   const open = openOf(sessions);
   return [
-    gauge("tunnels_active", "Agents' connections that are open.", open.length),
+    ...AGENT_KINDS.map((agent) => {
+      const ofKind = open.filter(({ voice }) => voice.kind === agent);
+      return gauge("tunnels_active", "Agents' connections that are open.", ofKind.length, { agent });
+    }),
     gauge("tunnel_streams_active", "Public connections and requests that tunnels carry.", streamsOf(open)),
     gauge("tunnel_waiting", "Public connections that wait for an agent to come back.", waiting),
     ...counters.samples(authFailures),

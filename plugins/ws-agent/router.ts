@@ -14,6 +14,9 @@ export const TERMINATE_FOR_AGENTS: Terminate = Object.freeze({
   then: HANDLE,
 });
 
+/** For the public of services that are no HTTP, behind TLS. */
+const TERMINATE_FOR_TCP: Terminate = Object.freeze({ kind: "terminate", then: HANDLE });
+
 /** For the public. */
 export const TERMINATE_FOR_HTTP: Terminate = Object.freeze({
   kind: "terminate",
@@ -67,9 +70,10 @@ export class TunnelRouter {
       return { kind: "handover", node: found.node };
     }
     const protocol = found.kind === "here" ? found.service.protocol : found.protocol;
-    if (protocol === "http") {
-      if (isTls) return TERMINATE_FOR_HTTP; // each request waits for its agent by itself
-      return { kind: "reject", reason: "not_supported", detail: "an http tunnel, and no HTTPS" };
+    if (protocol === "http" || protocol === "tcp-tls") {
+      // Each request, or whoever relays, waits for the agent by itself.
+      if (isTls) return protocol === "http" ? TERMINATE_FOR_HTTP : TERMINATE_FOR_TCP;
+      return { kind: "reject", reason: "not_supported", detail: `${protocol} tunnel, and no TLS` };
     }
     return found.kind === "held" ? this.#routeWhenBack(key, connection, options) : passOn(key, found);
   }

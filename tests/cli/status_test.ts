@@ -104,6 +104,18 @@ and 41 more`,
   );
 });
 
+Deno.test("renderStatus() says what an agent speaks when it is not Postern's own", () => {
+  for (
+    const [agent, shown] of [["postern", /t1 +laptops +192/], [
+      "go-tunnel",
+      /t1 +laptops \(go-tunnel\) +192/,
+    ]] as const
+  ) {
+    const tunnels = { active: 1, oldest: [{ ...TUNNEL, agent }] };
+    assert.match(renderStatus({ ...STATUS, tunnels }, DAY_LATER), shown);
+  }
+});
+
 Deno.test("renderStatus() says when the gateway drains and when a reload was refused", () => {
   const text = renderStatus(
     { ...STATUS, draining: true, threads: 2, reloadError: "postern.yaml:3:1: no" },

@@ -15,6 +15,7 @@ const PAGES = ["README.md", "docs/configuration.md"];
 const VARIABLES = {
   EU_WEST_TOKEN: "a token",
   DB_PASSWORD: "a password",
+  JWT_SECRET: "a secret of at least thirty-two bytes",
   CF_ID: "an-id.access",
   CF_SECRET: "a-secret",
   POSTERN_ADMIN_TOKEN: "a-token-0123456789",

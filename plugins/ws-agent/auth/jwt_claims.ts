@@ -15,7 +15,8 @@ export interface Claims {
 
 /** What is narrowed stays narrow: a claim that can't be read is no reason to allow everything. */
 const schema = z.object({
-  iss: z.string().refine(isPartyName).optional(),
+  // go-tunnel writes an empty one when its config names none.
+  iss: z.literal("").transform(() => undefined).or(z.string().refine(isPartyName)).optional(),
   sub: z.string().refine(isPartyName).optional(),
   exp: z.number(),
   subdomains: ALLOWANCE_FIELDS.subdomains.optional(),

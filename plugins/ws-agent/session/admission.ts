@@ -5,14 +5,17 @@ import type { Authenticator, Grant } from "../auth/grant.ts";
 import type { Clock } from "../clock.ts";
 import type { WsAgentConfig } from "../config.ts";
 import type { Uuid } from "../control/messages.ts";
-import { courseOf, formatReason, type ReasonWord } from "../control/reason.ts";
+import type { ReasonWord } from "../control/reason.ts";
 import type { AdmissionFailure, Counters } from "../counters.ts";
 import type { YamuxSession } from "../yamux/yamux.ts";
 import type { AgentRun } from "./agent_header.ts";
-import type { ControlChannel } from "./control_channel.ts";
+import type { AgentSpeech } from "./agent_speech.ts";
 import { SUPERSEDED } from "./end_reason.ts";
 import { TunnelSession } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
+
+/** An agent that does not answer for so long is not there: it is in the way of one that is. */
+const PROBE_MS = 1000;
 
 /** An agent's connection that has not proved anything yet. */
 export interface Applicant {
@@ -21,7 +24,7 @@ export interface Applicant {
   /** See `SessionParts.httpsPort`. */
   readonly httpsPort: number;
   readonly yamux: YamuxSession;
-  readonly channel: ControlChannel;
+  readonly speech: AgentSpeech;
   /** Aborted when it has left, or its time is over. */
   readonly signal: AbortSignal;
 }
@@ -60,14 +63,21 @@ export class Admission {
    * @throws {ControlFault} What it sent breaks the format. Else what its stream throws.
    */
   async admit(applicant: Applicant): Promise<TunnelSession | undefined> {
-    const message = await applicant.channel.receive();
-    if (message === null) return undefined;
-    if (message.type !== "auth") {
+    const introduction = await applicant.speech.introduction();
+    if (introduction === null) return undefined;
+    if (introduction === "no_auth") {
       return this.#deny(applicant, { reason: "no_auth", message: "The first message has to be Auth" });
     }
-    const grant = await this.#authenticate(applicant, message.token);
+    const grant = await this.#authenticate(applicant, introduction.token);
     if (grant === undefined || applicant.signal.aborted) return undefined;
-    return await this.#open(applicant, grant, message.clientId);
+    const holder = `${grant.principal}/${introduction.clientId}`;
+    if (applicant.speech.firstStays && await this.#isThere(holder)) {
+      return this.#deny(applicant, {
+        reason: "held",
+        message: "Another agent has these names, and is there",
+      });
+    }
+    return await this.#open(applicant, grant, holder);
   }
 
   /** An agent whose time for Auth is over. */
@@ -85,14 +95,14 @@ export class Admission {
     return undefined;
   }
 
-  async #open(applicant: Applicant, grant: Grant, clientId: Uuid): Promise<TunnelSession | undefined> {
+  async #open(applicant: Applicant, grant: Grant, holder: string): Promise<TunnelSession | undefined> {
     const { config, node, registry, sessions, clock, newId } = this.#tools;
-    const { run, source, httpsPort, yamux, channel } = applicant;
+    const { run, source, httpsPort, yamux, speech } = applicant;
     const { limits, reconnectGraceMs } = config();
     const info = {
       id: newId(),
       node,
-      holder: `${grant.principal}/${clientId}`,
+      holder,
       epoch: run.epoch,
       slot: run.slot,
       maxSessions: limits.tunnels,
@@ -104,14 +114,13 @@ export class Admission {
       source,
       httpsPort,
       yamux,
-      channel,
+      voice: speech,
       since: clock.wall(),
       now: clock.monotonic(),
     });
     sessions.add(session); // before it is announced: it may be evicted as soon as it is
     const result = await registry.open(info).catch(() => "failed" as const);
     if (result === "opened" && session.ended === undefined && !applicant.signal.aborted) {
-      channel.send({ type: "authOk", tunnelId: session.id });
       return session;
     }
     sessions.remove(session);
@@ -125,11 +134,25 @@ export class Admission {
     this.#tell(applicant, reason, message);
   }
 
-  /** AuthFail is for good. What passes is a Disconnect: the agent comes back. */
-  #tell({ source, channel }: Applicant, word: ReasonWord, message: string): void {
+  /** Whether a tunnel of this holder is open, and its agent answers. One that hangs half-open does not. */
+  async #isThere(holder: string): Promise<boolean> {
+    const open = [...this.#tools.sessions.all()].filter(({ info }) => info.holder === holder);
+    const answers = await Promise.all(open.map(({ yamux }) => this.#answers(yamux)));
+    return answers.includes(true);
+  }
+
+  async #answers(yamux: YamuxSession): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const stop = this.#tools.clock.after(PROBE_MS, () => resolve(false));
+    yamux.ping().then(() => resolve(true), () => resolve(false));
+    const answers = await promise;
+    stop();
+    return answers;
+  }
+
+  #tell({ source, speech }: Applicant, word: ReasonWord, message: string): void {
     this.#log(word, source, message);
-    const type = courseOf("authFail", word) === "retry" ? "disconnect" : "authFail";
-    channel.send({ type, reason: formatReason(word, message) });
+    speech.deny(word, message);
   }
 
   #log(reason: string, source: Endpoint, message: string): void {

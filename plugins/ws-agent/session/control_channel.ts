@@ -1,28 +1,26 @@
-import { type ByteStream, writeAll } from "../../../core/plugin/mod.ts";
+import type { ByteStream } from "../../../core/plugin/mod.ts";
 import { encodeControl } from "../control/codec.ts";
 import type { ControlMessage } from "../control/messages.ts";
 import { ControlReader } from "../control/reader.ts";
+import { Outgoing } from "./outgoing.ts";
 
-/**
- * Answers and heartbeats that wait for an agent that reads none: those to all that it may ask at once fit, and a hundred
- * of its kind do no harm.
- */
-const MAX_WAITING_BYTES = 256 * 1024;
-
-/** The control stream of one agent. Reads when it is asked for a message; writes in the background, in order. */
+/** The control stream of one of Postern's agents. Reads when it is asked for a message; writes in the background, in order. */
 export class ControlChannel {
-  readonly #stream: ByteStream;
   readonly #reader: ControlReader;
-  #waiting: Uint8Array[] = [];
-  #waitingBytes = 0;
-  #writing: Promise<void> | undefined;
-  #broken = false;
-  /** Called once when the agent reads so little that messages pile up. */
-  onStalled: (() => void) | undefined;
+  readonly #outgoing: Outgoing;
 
   constructor(stream: ByteStream) {
-    this.#stream = stream;
     this.#reader = new ControlReader(stream);
+    this.#outgoing = new Outgoing(stream);
+  }
+
+  /** See {@link Outgoing.onStalled}. */
+  get onStalled(): (() => void) | undefined {
+    return this.#outgoing.onStalled;
+  }
+
+  set onStalled(stalled: (() => void) | undefined) {
+    this.#outgoing.onStalled = stalled;
   }
 
   /**
@@ -36,50 +34,11 @@ export class ControlChannel {
 
   /** Lays a message in line. It is lost when the stream dies, which {@link receive} tells. */
   send(message: ControlMessage): void {
-    if (this.#broken) return;
-    const bytes = encodeControl(message);
-    if (this.#waitingBytes + bytes.length > MAX_WAITING_BYTES) {
-      this.#broken = true;
-      this.onStalled?.();
-      return;
-    }
-    this.#waiting.push(bytes);
-    this.#waitingBytes += bytes.length;
-    this.#writing ??= this.#write();
+    this.#outgoing.send(encodeControl(message));
   }
 
-  /** Ends our side behind what waits. Resolves when all of it is on its way, or cannot be any more. Never rejects. */
-  async finish(): Promise<void> {
-    while (this.#writing) await this.#writing;
-    if (this.#broken) return;
-    this.#broken = true; // nothing may be laid in line behind the end
-    await this.#stream.closeWrite().catch(() => {});
+  /** See {@link Outgoing.finish}. */
+  finish(): Promise<void> {
+    return this.#outgoing.finish();
   }
-
-  /** Several messages that wait go out as one. */
-  async #write(): Promise<void> {
-    try {
-      while (this.#waiting.length > 0) {
-        const [first = new Uint8Array(), ...more] = this.#waiting;
-        this.#waiting = [];
-        const bytes = more.length === 0 ? first : joined([first, ...more]);
-        await writeAll(this.#stream, bytes);
-        this.#waitingBytes -= bytes.length;
-      }
-    } catch {
-      this.#broken = true;
-    } finally {
-      this.#writing = undefined;
-    }
-  }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

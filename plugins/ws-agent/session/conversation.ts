@@ -3,6 +3,7 @@ import type { ControlMessage } from "../control/messages.ts";
 import { formatReason } from "../control/reason.ts";
 import type { Clock } from "../clock.ts";
 import type { ControlChannel } from "./control_channel.ts";
+import type { Outgoing } from "./outgoing.ts";
 import { MessageBudget } from "./message_budget.ts";
 import type { Registered, Registrar } from "./registrar.ts";
 import type { TunnelSession } from "./session.ts";
@@ -14,15 +15,24 @@ export interface ConversationTools {
   readonly clock: Clock;
 }
 
+/** What an agent's messages come by. */
+interface Incoming<Message> extends Pick<Outgoing, "onStalled"> {
+  /** `null`: the agent has ended it. */
+  receive(): Promise<Message | null>;
+}
+
 /**
  * Answers an agent that is in, one message after the other, until its session has ended. While a request is at hand none
  * is read: an agent that asks faster than it is answered is held back by the stream. Never rejects.
+ *
+ * @param answer Resolves to what is wrong with the message, if something is.
  */
-export async function converse(
+export async function answerAll<Message>(
   session: TunnelSession,
-  channel: ControlChannel,
+  channel: Incoming<Message>,
   servicesPerTunnel: number,
-  { registrar, tunnels, clock }: ConversationTools,
+  { tunnels, clock }: Pick<ConversationTools, "tunnels" | "clock">,
+  answer: (message: Message) => Promise<string | undefined> | string | undefined,
 ): Promise<void> {
   const budget = new MessageBudget(servicesPerTunnel);
   channel.onStalled = () => tunnels.end(session, "control_stalled");
@@ -41,12 +51,22 @@ export async function converse(
     await session.yamux.ended;
     tunnels.end(session, "connection_lost");
   }
+}
+
+/** Answers one of Postern's agents, see {@link answerAll}. */
+export async function converse(
+  session: TunnelSession,
+  channel: ControlChannel,
+  servicesPerTunnel: number,
+  { registrar, tunnels, clock }: ConversationTools,
+): Promise<void> {
+  await answerAll(session, channel, servicesPerTunnel, { tunnels, clock }, answer);
 
   /** @returns What is wrong with the message. */
   async function answer(message: ControlMessage): Promise<string | undefined> {
     switch (message.type) {
       case "heartbeat":
-        session.send({ type: "heartbeatAck", time: message.time });
+        channel.send({ type: "heartbeatAck", time: message.time });
         return;
       case "heartbeatAck":
         session.heartbeatAcked(message.time, clock.monotonic());
@@ -84,7 +104,7 @@ export async function converse(
     result: Registered,
     success: (registered: Extract<Registered, { service: unknown }>) => ControlMessage,
   ): void {
-    session.send(
+    channel.send(
       "service" in result
         ? success(result)
         : { type: "registerFail", reason: formatReason(result.refused, result.message) },

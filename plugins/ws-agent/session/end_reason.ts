@@ -13,6 +13,7 @@ export type EndReason =
   | "token_expired"
   | "token_revoked"
   | "service_revoked"
+  | "registration_refused"
   | "idle_timeout"
   | "closed_by_admin"
   | "drained"
@@ -35,14 +36,23 @@ const FAREWELLS: Partial<Record<EndReason, readonly [word: ReasonWord, text: str
   gateway_stopped: ["going_away", GOING_AWAY],
 };
 
-/** What goes into its Disconnect; `undefined`: it is told nothing. @param detail What it did wrong, for `protocol_error`. */
+/**
+ * What goes into its Disconnect; `undefined`: it is told nothing.
+ *
+ * @param detail What it did wrong, for `protocol_error`; for `registration_refused` all that it is told.
+ */
 export function farewellOf(reason: EndReason, detail?: string): string | undefined {
+  if (reason === "registration_refused") return detail;
   if (reason === "protocol_error") return detail && formatReason("protocol_error", detail);
   const farewell = FAREWELLS[reason];
   return farewell && formatReason(...farewell);
 }
 
-/** Nobody will come back with the same proof: what it held is free at once. */
-export function keepsNames(reason: EndReason): boolean {
-  return reason !== "token_revoked" && reason !== "token_expired";
+/**
+ * Whether what it held is kept for it. Nobody will come back with a proof that is over, but who makes the proof anew for
+ * every connection.
+ */
+export function keepsNames(reason: EndReason, renewsToken: boolean): boolean {
+  if (reason === "token_expired") return renewsToken;
+  return reason !== "token_revoked" && reason !== "registration_refused";
 }

@@ -40,6 +40,12 @@ export interface RegistrarTools {
   served(key: LeaseKey): void;
 }
 
+/** What is to be public: as an agent asks for it, and what its kind goes without saying. */
+export interface Registration extends RegisterService {
+  /** Of `tls`: the gateway terminates it, and the agent gets the bytes in it. @default false */
+  readonly terminated?: boolean;
+}
+
 /** How many ports that seem free are tried for one that is assigned: each may cost a look at a controller and a socket. */
 const MAX_PORT_TRIES = 64;
 
@@ -59,7 +65,7 @@ export class Registrar {
   }
 
   /** Never rejects. */
-  async register(session: TunnelSession, request: RegisterService): Promise<Registered> {
+  async register(session: TunnelSession, request: Registration): Promise<Registered> {
     const result = await this.#attempt(session, request).catch((error): Registered => {
       this.#tools.log.error("registration_failed", { tunnel: session.id, reason: messageOf(error) });
       return { refused: "internal_error", message: "The gateway cannot register services at the moment" };
@@ -100,7 +106,7 @@ export class Registrar {
     return true;
   }
 
-  async #attempt(session: TunnelSession, request: RegisterService): Promise<Registered> {
+  async #attempt(session: TunnelSession, request: Registration): Promise<Registered> {
     const { limits } = this.#tools.config();
     const { name, protocol } = request;
     if (!isServiceName(name)) {
@@ -134,7 +140,7 @@ export class Registrar {
 
   async #registerName(
     session: TunnelSession,
-    { name, protocol, hostname, target }: RegisterService & Pick<NamedRequest, "protocol">,
+    { name, protocol, hostname, target, terminated }: Registration & Pick<NamedRequest, "protocol">,
   ): Promise<Registered> {
     const config = this.#tools.config();
     const publicName = publicNameOf({ name, hostname }, config);
@@ -146,8 +152,9 @@ export class Registrar {
     const service: Service = {
       id: this.#tools.newId(),
       key: nameKey(asked.hostname),
-      protocol,
+      protocol: protocol === "tls" && terminated ? "tcp-tls" : protocol,
       asked,
+      hostAsked: hostname,
       url: protocol === "http"
         ? `https://${asked.hostname}${port === 443 ? "" : `:${port}`}`
         : `tls://${asked.hostname}:${port}`,

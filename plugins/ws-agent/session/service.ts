@@ -11,6 +11,8 @@ export interface Service {
   readonly protocol: PublicProtocol;
   /** As its agent was allowed to have it; asked about again when grants change. */
   readonly asked: RequestedService;
+  /** The host as its agent has written it; absent: the agent has named none. */
+  readonly hostAsked?: string | undefined;
   /** Where the public reaches it. */
   readonly url: string;
   /** The public port of `tcp`. */
@@ -19,11 +21,13 @@ export interface Service {
   readonly target?: string | undefined;
 }
 
-/** What can be public. */
-export type PublicProtocol = "http" | "tls" | "tcp";
+/** What can be public. `tcp-tls`: by TLS that the gateway terminates, and the bytes in it to the agent as they are. */
+export type PublicProtocol = "http" | "tls" | "tcp" | "tcp-tls";
+
+const PUBLIC_PROTOCOLS: readonly PublicProtocol[] = ["http", "tls", "tcp", "tcp-tls"];
 
 /** What a lease says of the protocol behind it. */
 export function protocolOf({ value }: Lease): PublicProtocol | undefined {
   const protocol = value["protocol"];
-  return protocol === "http" || protocol === "tls" || protocol === "tcp" ? protocol : undefined;
+  return PUBLIC_PROTOCOLS.find((known) => known === protocol);
 }

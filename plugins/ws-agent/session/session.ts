@@ -1,9 +1,9 @@
 import { type Endpoint, type SessionInfo, type TunnelRow } from "../../../core/plugin/mod.ts";
 import { printable } from "../auth/printable.ts";
 import type { Grant } from "../auth/grant.ts";
-import type { ControlMessage, Uuid } from "../control/messages.ts";
+import type { Uuid } from "../control/messages.ts";
 import type { YamuxSession, YamuxStream } from "../yamux/yamux.ts";
-import type { ControlChannel } from "./control_channel.ts";
+import type { AgentVoice } from "./agent_speech.ts";
 import type { EndReason } from "./end_reason.ts";
 import type { Service } from "./service.ts";
 
@@ -16,7 +16,7 @@ export interface SessionParts {
   /** The public port of https, as the agent itself has reached it. */
   readonly httpsPort: number;
   readonly yamux: YamuxSession;
-  readonly channel: ControlChannel;
+  readonly voice: AgentVoice;
   /** Milliseconds since 1970. */
   readonly since: number;
   /** `monotonic` time of now. */
@@ -35,7 +35,7 @@ export class TunnelSession {
   readonly httpsPort: number;
   readonly since: number;
   readonly yamux: YamuxSession;
-  readonly #channel: ControlChannel;
+  readonly voice: AgentVoice;
   /** By the service's name. */
   readonly #services = new Map<string, Service>();
   /** `monotonic` time of when it began to be without streams, or may have. */
@@ -52,14 +52,14 @@ export class TunnelSession {
   opened = false;
   ended: EndReason | undefined;
 
-  constructor({ info, grant, source, httpsPort, yamux, channel, since, now }: SessionParts) {
+  constructor({ info, grant, source, httpsPort, yamux, voice, since, now }: SessionParts) {
     this.id = info.id;
     this.info = info;
     this.grant = grant;
     this.source = source;
     this.httpsPort = httpsPort;
     this.yamux = yamux;
-    this.#channel = channel;
+    this.voice = voice;
     this.since = since;
     this.idleSince = now;
   }
@@ -97,33 +97,28 @@ export class TunnelSession {
     return this.yamux.open();
   }
 
-  /** Lays a message in line for the agent. */
-  send(message: ControlMessage): void {
-    this.#channel.send(message);
-  }
-
-  /** Resolves when all that was sent is on its way. Never rejects. */
-  flushed(): Promise<void> {
-    return this.#channel.finish();
-  }
-
   sendHeartbeat(time: number, now: number): void {
     this.#heartbeat = { time, at: now };
-    this.send({ type: "heartbeat", time });
+    this.voice.heartbeat(time);
   }
 
-  /** An agent that answers with another time than it was asked with has no round trip. */
-  heartbeatAcked(time: number, now: number): void {
-    if (this.#heartbeat?.time !== time) return;
+  /**
+   * An agent that answers with another time than it was asked with has no round trip.
+   *
+   * @param time Absent: answers of its kind do not say what they answer.
+   */
+  heartbeatAcked(time: number | undefined, now: number): void {
+    if (this.#heartbeat === undefined || (time !== undefined && this.#heartbeat.time !== time)) return;
     this.#roundTripMs = now - this.#heartbeat.at;
     this.#heartbeat = undefined;
   }
 
   row(): TunnelRow {
-    const { id, grant, source, since, streams, yamux } = this;
+    const { id, grant, source, since, streams, yamux, voice } = this;
     const roundTripMs = this.#roundTripMs ?? yamux.roundTripMs;
     return {
       id,
+      agent: voice.kind,
       owner: printable(grant.owner, MAX_SHOWN),
       source,
       since,

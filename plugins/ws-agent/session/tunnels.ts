@@ -70,6 +70,7 @@ export class Tunnels {
     log.info("tunnel_opened", {
       tunnel: id,
       owner: printable(grant.owner, 100),
+      agent: session.voice.kind,
       source: source.address,
       epoch: info.epoch,
       slot: info.slot,
@@ -83,7 +84,7 @@ export class Tunnels {
     session.ended = reason;
     const { sessions, registry, config, counters, ended } = this.#tools;
     const keys = sessions.remove(session);
-    const graceMs = keepsNames(reason) ? config().reconnectGraceMs : 0;
+    const graceMs = keepsNames(reason, session.voice.renewsToken) ? config().reconnectGraceMs : 0;
     registry.close(session.id, graceMs).catch((error) => {
       this.#tools.log.error("registry_failed", { tunnel: session.id, reason: messageOf(error) });
     });
@@ -160,13 +161,13 @@ export class Tunnels {
     const { yamux } = session;
     if (farewell === undefined) return yamux.close();
     this.#departing.add(yamux);
-    session.send({ type: "disconnect", reason: farewell });
+    session.voice.farewell(farewell);
     const stop = this.#tools.clock.after(FAREWELL_MS, () => yamux.close());
     yamux.ended.then(() => {
       stop();
       this.#departing.delete(yamux);
     });
-    session.flushed();
+    session.voice.finish();
   }
 
   #tick(): void {

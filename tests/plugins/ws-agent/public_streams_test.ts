@@ -30,7 +30,7 @@ function here(): Found {
   const [stream] = pipe();
   return {
     kind: "here",
-    session: { openStream: () => stream },
+    session: { openStream: () => stream, voice: { streamHeader: () => new Uint8Array(3) } },
     service: { id: "00000000-0000-0000-0000-000000000001", protocol: "http" },
   } as unknown as Found;
 }

@@ -123,6 +123,13 @@ Deno.test("claims narrow what may be registered, each on its own", async () => {
   }
 });
 
+Deno.test("an empty issuer is none, as go-tunnel writes it, and not the one that is configured", async () => {
+  using open1 = open({ jwt: { secret: SECRET } });
+  assert.equal(grantOf(await open1.try(await sign({ exp: EXP, iss: "" }))).principal, "jwt::");
+  using open2 = open({ jwt: { secret: SECRET, issuer: "idp" } });
+  assert.equal(reasonOf(await open2.try(await sign({ exp: EXP, iss: "" }))), "bad_issuer");
+});
+
 Deno.test("principals of different parties differ", async () => {
   using opened = open({ jwt: { secret: SECRET } });
   const parties = [
