@@ -21,11 +21,14 @@ export interface LinkTimes {
   /** One absolute deadline: from the dial until the gateway has let it in. */
   readonly connectMs: number;
   readonly heartbeatMs: number;
-  /** After so long without a byte, the gateway counts as gone although TCP says nothing. */
+  /**
+   * After so long without a byte, the gateway counts as gone although TCP says nothing: the machine's address has changed, or a NAT has
+   * forgotten the connection. More than {@link heartbeatMs}, with time for an answer.
+   */
   readonly silenceMs: number;
 }
 
-export const LINK_TIMES: LinkTimes = { connectMs: 10_000, heartbeatMs: 15_000, silenceMs: 45_000 };
+export const LINK_TIMES: LinkTimes = { connectMs: 10_000, heartbeatMs: 15_000, silenceMs: 20_000 };
 
 export interface LinkPlan {
   readonly settings: AgentSettings;
@@ -152,6 +155,7 @@ export class GatewayLink {
   readonly #plan: LinkPlan;
   #reason: string | undefined;
   #stopBeating = () => {};
+  #forgetSilence = () => {};
 
   constructor(stream: ByteStream, plan: LinkPlan) {
     this.#plan = plan;
@@ -186,16 +190,27 @@ export class GatewayLink {
   close(reason: string): void {
     this.#reason ??= reason;
     this.#stopBeating();
+    this.#forgetSilence();
     this.registrations.close();
     this.session.close();
   }
 
   #beat(): void {
+    this.control.heartbeat(this.#plan.clock.wall());
+    this.#watchSilence();
+  }
+
+  /** Looks for a sign of life when there must have been one, and not only at the next heartbeat. */
+  #watchSilence(): void {
     const { clock, times } = this.#plan;
-    const silent = performance.now() - this.session.lastHeardAt;
-    if (silent > times.silenceMs) {
-      this.close(`Nothing heard from the gateway for ${Math.round(silent / 1000)} s`);
-    } else this.control.heartbeat(clock.wall());
+    const left = times.silenceMs - this.#silentMs();
+    this.#forgetSilence();
+    if (left > 0) this.#forgetSilence = clock.after(left, () => this.#watchSilence());
+    else this.close(`Nothing heard from the gateway for ${Math.round(this.#silentMs() / 1000)} s`);
+  }
+
+  #silentMs(): number {
+    return performance.now() - this.session.lastHeardAt;
   }
 
   async #end(): Promise<LinkEnd> {

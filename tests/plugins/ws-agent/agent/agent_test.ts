@@ -131,6 +131,18 @@ Deno.test("a gateway that fell silent is found by the heartbeat, and left for a 
   );
 });
 
+Deno.test("silence is noticed when it has lasted, and not only at the next heartbeat", async () => {
+  await using gateway = new FakeGateway();
+  const linkTimes = { heartbeatMs: 700, silenceMs: 800 };
+  await using _ = startAgent(settingsFor(gateway, [service("a", 1)]), { linkTimes });
+  const first = await gateway.registered(0);
+  const since = performance.now();
+  first.freeze();
+  await gateway.registered(1);
+  const took = performance.now() - since;
+  assert.ok(took > 600 && took < 1300, `${took} ms`);
+});
+
 Deno.test("heartbeats of the gateway are answered with their own time", async () => {
   await using gateway = new FakeGateway();
   await using _ = startAgent(settingsFor(gateway, []));
