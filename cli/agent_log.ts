@@ -29,6 +29,10 @@ export function logAgentEvent(log: Log, event: AgentEvent): void {
       const { service, target, reason, connection } = event;
       return log.warn("target_failed", { service, target, reason, connection });
     }
+    case "handler_failed": {
+      const { service, reason, connection } = event;
+      return log.warn("handler_failed", { service, reason, connection });
+    }
     case "stream_refused":
       return log.warn("stream_refused", { reason: event.reason });
     case "request": {

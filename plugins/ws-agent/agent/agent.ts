@@ -4,6 +4,7 @@ import type { ServiceRegistered } from "../control/messages.ts";
 import { pause } from "./backoff.ts";
 import type { Refused } from "./control_channel.ts";
 import type { AgentEnd, AgentEvent, AgentStatus } from "./events.ts";
+import type { AcceptConnection } from "./in_process/admission.ts";
 import { formatGateway } from "./gateway_address.ts";
 import { Line } from "./line.ts";
 import { type GatewayLink, LINK_TIMES, type LinkTimes, openLink } from "./link.ts";
@@ -18,6 +19,8 @@ export interface AgentOptions {
   readonly onEvent?: ((event: AgentEvent) => void) | undefined;
   /** Whether HTTP requests are watched as they go by, for `request` events. Costs nothing when not. @default false */
   readonly watchRequests?: boolean | undefined;
+  /** Whether a public connection is served at all. @default every one is */
+  readonly accept?: AcceptConnection | undefined;
   /** What it has of the network. @default the machine's */
   readonly network?: AgentNetwork | undefined;
   /** When this agent was started, milliseconds since 1970: a later one of the same name takes over. @default now */
@@ -77,6 +80,7 @@ export class Agent implements AsyncDisposable {
       now,
       emit: (event) => this.#emit(event),
       watchRequests: () => options.watchRequests === true,
+      accept: options.accept,
     });
     const { promise, resolve } = Promise.withResolvers<AgentEnd>();
     this.ended = promise;

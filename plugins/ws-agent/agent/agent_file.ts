@@ -1,6 +1,6 @@
 import { dirname, resolve } from "node:path";
 import type { EnvLookup } from "../../../core/config/env.ts";
-import { checkValue, type ConfigIssue } from "../../../core/config/issues.ts";
+import { type Checked, checkValue, type ConfigIssue } from "../../../core/config/issues.ts";
 import type { ConfigPath } from "../../../core/config/path.ts";
 import { type ConfigProblem, problemAt, sortProblems } from "../../../core/config/problem.ts";
 import { type SchemaKey, schemaKeys } from "../../../core/config/schema_walk.ts";
@@ -162,32 +162,45 @@ function toHostname(text: string): string {
   );
 }
 
-type Checked = z.output<typeof schema>;
+type Config = z.output<typeof schema>;
 
-function toAgentFile(
-  { gateway, name, token, jwt, tls, connections, reconnect, services }: Checked,
-  folder: string,
-): AgentFile {
+/** Checks the keys of a config that are there as values, by the same rules; `tls.ca` must not be among them. */
+export function checkAgentKeys(
+  value: unknown,
+): Checked<AgentFile["settings"] & Pick<AgentFile["tls"], "insecure">> {
+  const checked = checkValue(schema, value);
+  if (!checked.ok) return checked;
+  return { ok: true, value: { ...toAgentSettings(checked.value), insecure: checked.value.tls.insecure } };
+}
+
+function toAgentSettings(
+  { gateway, name, token, jwt, connections, reconnect, services }: Config,
+): AgentFile["settings"] {
   return {
-    settings: {
-      gateway,
-      credentials: toCredentials(token, jwt),
-      connections,
-      reconnect: { minMs: reconnect.min, maxMs: reconnect.max },
-      services: services.map(toService),
-      ...(name !== undefined && { name }),
-    },
+    gateway,
+    credentials: toCredentials(token, jwt),
+    connections,
+    reconnect: { minMs: reconnect.min, maxMs: reconnect.max },
+    services: services.map(toService),
+    ...(name !== undefined && { name }),
+  };
+}
+
+function toAgentFile(checked: Config, folder: string): AgentFile {
+  const { tls } = checked;
+  return {
+    settings: toAgentSettings(checked),
     tls: { insecure: tls.insecure, ...(tls.ca !== undefined && { caFile: resolve(folder, tls.ca) }) },
   };
 }
 
-function toCredentials(token: string | undefined, jwt: Checked["jwt"]): Credentials {
+function toCredentials(token: string | undefined, jwt: Config["jwt"]): Credentials {
   if (jwt === undefined) return { token: token ?? "" };
   const { secret, issuer, expiresIn } = jwt;
   return { jwt: { secret, expiresInMs: expiresIn, ...(issuer !== undefined && { issuer }) } };
 }
 
-function toService({ target, ...service }: Checked["services"][number]): AgentService {
+function toService({ target, ...service }: Config["services"][number]): AgentService {
   const place: Target = target.target;
   return { ...service, target: place };
 }

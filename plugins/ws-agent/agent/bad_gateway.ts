@@ -4,36 +4,60 @@ import { type ByteStream, writeAll } from "../../../core/plugin/mod.ts";
 const MAX_DISCARDED_BYTES = 1 << 20;
 const HEAD = new TextEncoder().encode("HEAD ");
 
+/** Why a connection is answered by the agent itself. `forbidden`: the program does not take it. */
+export type RefusalReason = "refused" | "timeout" | "forbidden";
+
 /**
- * Answers one request with 502, in place of a service that is not there, and reads on until the gateway has understood. Says nothing of
- * the target: the public reads it.
+ * Answers one request with 502, in place of a service that is not there, or with 403, and reads on until the gateway has understood. Says
+ * nothing of the target: the public reads it.
  *
  * @throws What the stream throws. Bounded by whoever closes it.
  */
-export async function answerBadGateway(
+export async function answerRefusal(
   stream: ByteStream,
   service: string,
-  reason: "refused" | "timeout",
+  reason: RefusalReason,
 ): Promise<void> {
   const first = new Uint8Array(4096);
   const length = await stream.read(first) ?? 0;
   const isHead = HEAD.every((byte, i) => first[i] === byte && i < length);
   await writeAll(stream, response(service, reason, isHead));
   await stream.closeWrite();
-  for (let discarded = length; discarded < MAX_DISCARDED_BYTES;) {
-    const more = await stream.read(first);
+  await discardRest(stream, length);
+}
+
+/**
+ * Reads a stream to its end, so that a reset does not overtake what was sent; a stream that brings much too much is left.
+ *
+ * @param discarded Bytes that were thrown away before.
+ * @throws What the stream throws. Bounded in time by whoever closes it.
+ */
+export async function discardRest(stream: ByteStream, discarded = 0): Promise<void> {
+  const buffer = new Uint8Array(4096);
+  for (let length = discarded; length < MAX_DISCARDED_BYTES;) {
+    const more = await stream.read(buffer);
     if (more === null) return;
-    discarded += more;
+    length += more;
   }
 }
 
-function response(service: string, reason: "refused" | "timeout", isHead: boolean): Uint8Array {
-  const why = reason === "timeout" ? "did not answer in time" : "is not running";
-  const body = new TextEncoder().encode(
-    `502 Bad Gateway\n\nThe tunnel to "${service}" is up, but the local service behind it ${why}.\n`,
-  );
+const TEXTS: Readonly<Record<RefusalReason, (service: string) => readonly [status: string, text: string]>> = {
+  refused: (service) => [
+    "502 Bad Gateway",
+    `The tunnel to "${service}" is up, but the local service behind it is not running.`,
+  ],
+  timeout: (service) => [
+    "502 Bad Gateway",
+    `The tunnel to "${service}" is up, but the local service behind it did not answer in time.`,
+  ],
+  forbidden: () => ["403 Forbidden", "This service does not take this connection."],
+};
+
+function response(service: string, reason: RefusalReason, isHead: boolean): Uint8Array {
+  const [status, text] = TEXTS[reason](service);
+  const body = new TextEncoder().encode(`${status}\n\n${text}\n`);
   const head = [
-    "HTTP/1.1 502 Bad Gateway",
+    `HTTP/1.1 ${status}`,
     "Content-Type: text/plain; charset=utf-8",
     `Content-Length: ${body.length}`,
     "Cache-Control: no-store",

@@ -42,6 +42,15 @@ export type AgentEvent =
     readonly reason: string;
     readonly connection: string;
   }
+  /** The program's own handler of a service has failed at a connection; the client was not told why. */
+  | {
+    readonly kind: "handler_failed";
+    readonly service: string;
+    readonly reason: string;
+    readonly connection: string;
+    /** What it threw. */
+    readonly error: unknown;
+  }
   | RequestSeen
   /** A stream that made no sense, and was reset. */
   | { readonly kind: "stream_refused"; readonly reason: string };

@@ -13,9 +13,16 @@ import { LogOnce } from "../../../core/data_plane/log_once.ts";
 import { Deadlines } from "../../../core/data_plane/deadlines.ts";
 import { readStreamHeader, type StreamHeader, StreamHeaderFault } from "../stream_header.ts";
 import type { YamuxStream } from "../yamux/yamux.ts";
-import { answerBadGateway } from "./bad_gateway.ts";
+import { answerRefusal, discardRest, type RefusalReason } from "./bad_gateway.ts";
 import type { AgentEvent } from "./events.ts";
 import { HttpObserver, ObservedStream } from "./http_observer.ts";
+import { type AcceptConnection, Admission } from "./in_process/admission.ts";
+import type {
+  ClientAddress,
+  ConnectionHandler,
+  PublicConnection,
+  ServedConnection,
+} from "./in_process/handler.ts";
 import type { Registrations } from "./registrations.ts";
 import type { AgentService } from "./settings.ts";
 import { formatTarget } from "./target.ts";
@@ -27,11 +34,18 @@ export interface StreamTimes {
   readonly headerMs: number;
   /** How long a target may take to accept a connection. */
   readonly dialMs: number;
+  /** How long the program may take to say whether it takes a connection. */
+  readonly acceptMs: number;
   /** How long it may take to tell the gateway that a service is not there. */
   readonly refusalMs: number;
 }
 
-export const STREAM_TIMES: StreamTimes = { headerMs: 10_000, dialMs: 5000, refusalMs: 10_000 };
+export const STREAM_TIMES: StreamTimes = {
+  headerMs: 10_000,
+  dialMs: 5000,
+  acceptMs: 5000,
+  refusalMs: 10_000,
+};
 
 interface Parts {
   readonly dialer: TargetDialer;
@@ -40,6 +54,8 @@ interface Parts {
   readonly emit: (event: AgentEvent) => void;
   /** Whether anybody wants to know of requests. */
   readonly watchRequests: () => boolean;
+  /** Whether a connection is served. Absent: each is. */
+  readonly accept?: AcceptConnection | undefined;
 }
 
 /** A stream of which it is not known yet whom it is for. */
@@ -55,6 +71,7 @@ export class PublicStreams {
   readonly #headers: Deadlines<Arrival>;
   readonly #dials: Deadlines<AbortController>;
   readonly #refusals: Deadlines<YamuxStream>;
+  readonly #admission: Admission;
   /** A gateway may open them by the thousand. */
   readonly #refused = new LogOnce();
   /** Since the start. */
@@ -62,11 +79,12 @@ export class PublicStreams {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { headerMs, dialMs, refusalMs } = parts.times;
+    const { headerMs, dialMs, acceptMs, refusalMs } = parts.times;
     this.#headers = new Deadlines(headerMs, ({ stream, gone }) => {
       stream.reset();
       gone.abort();
     });
+    this.#admission = new Admission(parts.accept, acceptMs);
     this.#dials = new Deadlines(dialMs, (dial) => dial.abort());
     this.#refusals = new Deadlines(refusalMs, (stream) => stream.reset());
   }
@@ -85,6 +103,7 @@ export class PublicStreams {
     this.#headers.close();
     this.#dials.close();
     this.#refusals.close();
+    this.#admission.close();
   }
 
   #refuse(reason: string): void {
@@ -99,6 +118,20 @@ export class PublicStreams {
     if (service === undefined) {
       stream.reset();
       return this.#refuse("It is for a service that is not registered");
+    }
+    const connection = describe(service, header);
+    const failed = (error: unknown) => this.#tellFailure(connection, error, gone.signal);
+    if (!await this.#admission.admits(connection, failed, gone.signal)) {
+      return await this.#turnAway(service, header, { stream, gone }, rest, "forbidden");
+    }
+    if (service.handler !== undefined) {
+      return await this.#handle(
+        service.handler,
+        { ...connection, signal: gone.signal },
+        stream,
+        failed,
+        () => this.#observed(service, header, replaying(stream, rest)),
+      );
     }
     const upstream = await this.#dial(service, header, { stream, gone }, rest);
     if (upstream === undefined) return;
@@ -147,8 +180,8 @@ export class PublicStreams {
         reason: messageOf(error),
         connection: header.connectionId,
       });
-      if (service.protocol !== "http") stream.reset();
-      else await this.#answer(service, header, stream, rest, error);
+      const isLate = error instanceof GatewayError && error.code === "dial-timeout";
+      await this.#turnAway(service, header, { stream, gone }, rest, isLate ? "timeout" : "refused");
       return undefined;
     } finally {
       this.#dials.delete(late);
@@ -156,19 +189,46 @@ export class PublicStreams {
     }
   }
 
-  async #answer(
-    service: AgentService,
-    header: StreamHeader,
+  /** Lets the program serve a connection. */
+  async #handle(
+    handler: ConnectionHandler,
+    connection: ServedConnection,
     stream: YamuxStream,
-    rest: Uint8Array,
-    error: unknown,
+    failed: (error: unknown) => void,
+    open: () => ByteStream,
   ): Promise<void> {
-    const reason = error instanceof GatewayError && error.code === "dial-timeout" ? "timeout" : "refused";
-    const observer = this.#observer(service, header);
-    const client = replaying(stream, rest);
+    try {
+      await handler.serve(open(), connection, failed);
+    } catch (error) {
+      stream.reset();
+      return failed(error);
+    }
     this.#refusals.add(stream);
     try {
-      await answerBadGateway(observer ? new ObservedStream(client, observer) : client, service.name, reason);
+      await discardRest(stream);
+    } finally {
+      this.#refusals.delete(stream);
+      closeQuietly(stream);
+    }
+  }
+
+  #tellFailure({ service, id }: PublicConnection, error: unknown, gone: AbortSignal): void {
+    if (gone.aborted) return;
+    this.#parts.emit({ kind: "handler_failed", service, reason: messageOf(error), connection: id, error });
+  }
+
+  /** Tells the client of an http service why it is not served; others are reset. */
+  async #turnAway(
+    service: AgentService,
+    header: StreamHeader,
+    { stream, gone }: Arrival,
+    rest: Uint8Array,
+    reason: RefusalReason,
+  ): Promise<void> {
+    if (service.protocol !== "http" || gone.signal.aborted) return stream.reset();
+    this.#refusals.add(stream);
+    try {
+      await answerRefusal(this.#observed(service, header, replaying(stream, rest)), service.name, reason);
     } finally {
       this.#refusals.delete(stream);
       closeQuietly(stream);
@@ -191,6 +251,11 @@ export class PublicStreams {
     await relay({ client, upstream, sent, received });
   }
 
+  #observed(service: AgentService, header: StreamHeader, client: ByteStream): ByteStream {
+    const observer = this.#observer(service, header);
+    return observer === undefined ? client : new ObservedStream(client, observer);
+  }
+
   #observer(service: AgentService, { source }: StreamHeader): HttpObserver | undefined {
     const { watchRequests, emit, now } = this.#parts;
     if (service.protocol !== "http" || !watchRequests()) return undefined;
@@ -200,6 +265,21 @@ export class PublicStreams {
       now,
     );
   }
+}
+
+function describe(
+  { name: service, protocol }: AgentService,
+  { connectionId: id, source, destination, name }: StreamHeader,
+): PublicConnection {
+  const place = ({ address, port }: ClientAddress) => ({ address, port });
+  return {
+    id,
+    service,
+    protocol,
+    client: place(source),
+    destination: place(destination),
+    ...(name !== undefined && { hostname: name }),
+  };
 }
 
 /** What the target is sent before anything else. */

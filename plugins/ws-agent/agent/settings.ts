@@ -1,5 +1,6 @@
 import type { ServiceProtocol } from "../control/messages.ts";
 import type { GatewayAddress } from "./gateway_address.ts";
+import type { ConnectionHandler } from "./in_process/handler.ts";
 import type { Target } from "./target.ts";
 
 /** What an agent is to do. Plain data; every time in milliseconds. */
@@ -44,6 +45,8 @@ export interface AgentService {
   /** 0 or absent: assigned by the gateway. */
   readonly remotePort?: number;
   readonly private?: boolean;
+  /** Serves its connections in this program; {@link target} is {@link IN_PROCESS} then. Does not cross to a worker. */
+  readonly handler?: ConnectionHandler;
   /** Which PROXY header the target is sent, to tell it the public client's address. */
   readonly proxyProtocol: "off" | "v1" | "v2";
 }

@@ -55,8 +55,12 @@ export function parseTarget(value: string | number, { urls = false } = {}): Targ
   return { ...parseHostPort(authority, { defaultPort: tls ? 443 : 80, minPort: 1 }), tls };
 }
 
+/** The target of a service that has none: its connections are served in the program itself. */
+export const IN_PROCESS: Target = Object.freeze({ host: "in-process", port: 0, tls: false });
+
 /** As people write it: `127.0.0.1:3000`, `https://10.0.0.5:8443`. */
 export function formatTarget({ host, port, tls }: Target): string {
+  if (port === IN_PROCESS.port) return IN_PROCESS.host; // all others have a port
   const place = formatHostPort({ host: host === "localhost" ? "127.0.0.1" : host, port });
   return tls ? `https://${place}` : place;
 }
