@@ -5,7 +5,7 @@ import type { AgentSettings } from "../plugins/ws-agent/agent/settings.ts";
 import { defaultAgentName } from "./agent_name.ts";
 import { CommandError } from "./command_error.ts";
 import { EXIT } from "./exit_codes.ts";
-import { readCa } from "./gateway_choice.ts";
+import { proxyFor, readCa } from "./gateway_choice.ts";
 
 /** What an agent is called that has no name of its own, by its file: the machine may not be asked again after the start. */
 const names = new Map<string, string>();
@@ -21,12 +21,14 @@ export async function readAgentSettings(
 ): Promise<AgentSettings> {
   const result = parseAgentFile({ text: await readText(file), file }, env);
   if (!result.ok) throw new CommandError(result.problems.map(formatProblem).join("\n"), EXIT.wrongUsage);
-  const { settings, tls: { insecure, caFile } } = result.value;
+  const { settings, proxy: configured, tls: { insecure, caFile } } = result.value;
+  const proxy = proxyFor(settings.gateway, configured, env);
   const name = names.get(file) ?? defaultAgentName(file);
   names.set(file, name);
   return {
     name,
     ...settings,
+    ...(proxy !== undefined && { proxy }),
     tls: { insecure, ...(caFile !== undefined && { extraCa: await readCa(caFile) }) },
   };
 }

@@ -1,6 +1,6 @@
 import { NO_PERMISSIONS, type WorkerPermissions } from "../core/config/permissions.ts";
 import { formatHostPort } from "../core/net/address.ts";
-import { dialableHost } from "../plugins/ws-agent/agent/gateway_address.ts";
+import { firstHop } from "../plugins/ws-agent/agent/gateway_address.ts";
 import {
   type AgentService,
   type AgentSettings,
@@ -17,12 +17,12 @@ export interface UnitPlan {
   readonly services: readonly AgentService[];
 }
 
-/** The gateway, and the targets of these services: all that a worker for them may connect to. */
+/** The gateway or the proxy on the way to it, and the targets of these services: all that a worker for them may connect to. */
 export function netOf(
-  { gateway }: Pick<AgentSettings, "gateway">,
+  hop: Pick<AgentSettings, "gateway" | "proxy">,
   services: readonly AgentService[],
 ): string[] {
-  const toGateway = formatHostPort({ host: dialableHost(gateway.host), port: gateway.port });
+  const toGateway = formatHostPort(firstHop(hop));
   return [...new Set([toGateway, ...services.flatMap(({ target }) => targetPermissions(target))])].toSorted();
 }
 

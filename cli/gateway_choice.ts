@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
 import { messageOf } from "../core/errors.ts";
 import { type GatewayAddress, parseGateway } from "../plugins/ws-agent/agent/gateway_address.ts";
+import { chooseProxy } from "../plugins/ws-agent/agent/proxy/choose_proxy.ts";
+import type { ProxyAddress } from "../plugins/ws-agent/agent/proxy/proxy_address.ts";
 import type { Credentials, GatewayTls } from "../plugins/ws-agent/agent/settings.ts";
 import { CommandError } from "./command_error.ts";
 import { DEVELOPMENT_FOLDER } from "./development_token.ts";
@@ -22,6 +24,8 @@ export interface GatewayChoice {
   readonly gateway: GatewayAddress;
   readonly credentials: Credentials;
   readonly tls: GatewayTls;
+  /** Which the environment says is on the way. */
+  readonly proxy?: ProxyAddress;
 }
 
 /**
@@ -53,11 +57,26 @@ export async function chooseGateway(
     : isHere && gateway.secure
     ? await readIfThere(`${folder}/ca.pem`)
     : undefined;
+  const proxy = proxyFor(gateway, undefined, env);
   return {
     gateway,
+    ...(proxy !== undefined && { proxy }),
     credentials: { token },
     tls: { insecure: options.insecure ?? false, ...(extraCa !== undefined && { extraCa }) },
   };
+}
+
+/**
+ * The proxy on the way to a gateway.
+ *
+ * @throws {CommandError} The environment names one that is none.
+ */
+export function proxyFor(...choice: Parameters<typeof chooseProxy>): ProxyAddress | undefined {
+  try {
+    return chooseProxy(...choice);
+  } catch (cause) {
+    throw new CommandError(`HTTPS_PROXY: ${messageOf(cause)}`, EXIT.wrongUsage, { cause });
+  }
 }
 
 /** @throws {CommandError} It can't be read, or there is no certificate in it. */

@@ -5,6 +5,7 @@ import { giveUpPermissions } from "../../core/supervisor/give_up.ts";
 import { LogWriter } from "../../core/supervisor/log_writer.ts";
 import { watchFiles } from "../../core/watch_files.ts";
 import { formatGateway } from "../../plugins/ws-agent/agent/gateway_address.ts";
+import { formatProxy } from "../../plugins/ws-agent/agent/proxy/proxy_address.ts";
 import type { AgentSettings } from "../../plugins/ws-agent/agent/settings.ts";
 import { AgentHost } from "../agent_host.ts";
 import { logAgentEvent } from "../agent_log.ts";
@@ -48,6 +49,7 @@ async function run({ config: file, logLevel, logFormat }: AgentOptions): Promise
   const givenUp = await giveUpPermissions([]);
   log.info("agent_started", {
     gateway: formatGateway(settings.gateway),
+    proxy: settings.proxy && formatProxy(settings.proxy),
     services: settings.services.length,
     net: host.net.join(" "),
   });

@@ -38,6 +38,8 @@ Deno.test("a worker may connect to the gateway and to its targets", () => {
     "tunnel.example.com:443",
   ]);
   assert.deepEqual(netOf(settings([], "tunnel.localhost"), []), ["127.0.0.1:443"]);
+  const proxied = { ...settings([]), proxy: { host: "proxy.internal", port: 3128 } };
+  assert.deepEqual(netOf(proxied, []), ["proxy.internal:3128"], "and not to the gateway itself");
 });
 
 Deno.test("what stays stays where it is; what no worker may connect to gets a worker of its own", () => {

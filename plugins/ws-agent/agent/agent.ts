@@ -318,6 +318,6 @@ export class Agent implements AsyncDisposable {
 }
 
 /** What a connection was made with: none survives another of these. */
-function identityOf({ gateway, credentials, name, tls }: AgentSettings): unknown[] {
-  return [gateway, credentials, name, tls];
+function identityOf({ gateway, credentials, name, tls, proxy }: AgentSettings): unknown[] {
+  return [gateway, credentials, name, tls, proxy];
 }

@@ -9,13 +9,16 @@ import { readYaml } from "../../../core/config/yaml.ts";
 import { canonicalName, duration, GatewayError, messageOf, z } from "../../../core/plugin/mod.ts";
 import { isServiceName } from "../names.ts";
 import { parseGateway } from "./gateway_address.ts";
+import { parseProxy, type ProxyAddress } from "./proxy/proxy_address.ts";
 import { type AgentService, type AgentSettings, type Credentials, MAX_CONNECTIONS } from "./settings.ts";
 import { parseTarget, type Target } from "./target.ts";
 
 /** What `agent.yaml` says. */
 export interface AgentFile {
   /** All but what the file does not hold: the CA's text, and who this is when it has no name. */
-  readonly settings: Omit<AgentSettings, "name" | "tls"> & { readonly name?: string };
+  readonly settings: Omit<AgentSettings, "name" | "tls" | "proxy"> & { readonly name?: string };
+  /** Absent: what the environment says. */
+  readonly proxy?: ProxyAddress | "none";
   readonly tls: { readonly insecure: boolean; /** Absolute. */ readonly caFile?: string };
 }
 
@@ -128,6 +131,7 @@ const schema = z.strictObject({
     ca: z.string().min(1).exactOptional(),
     insecure: z.boolean().prefault(false),
   }).prefault({}),
+  proxy: parsed(z.string(), (text) => text === "none" ? text : parseProxy(text)).exactOptional(),
   connections: z.int().min(1).max(MAX_CONNECTIONS).prefault(2),
   reconnect: z.strictObject({
     min: duration({ min: 1 }).prefault("500ms"),
@@ -167,10 +171,14 @@ type Config = z.output<typeof schema>;
 /** Checks the keys of a config that are there as values, by the same rules; `tls.ca` must not be among them. */
 export function checkAgentKeys(
   value: unknown,
-): Checked<AgentFile["settings"] & Pick<AgentFile["tls"], "insecure">> {
+): Checked<Omit<AgentFile, "tls"> & Pick<AgentFile["tls"], "insecure">> {
   const checked = checkValue(schema, value);
   if (!checked.ok) return checked;
-  return { ok: true, value: { ...toAgentSettings(checked.value), insecure: checked.value.tls.insecure } };
+  const { proxy, tls: { insecure } } = checked.value;
+  return {
+    ok: true,
+    value: { settings: toAgentSettings(checked.value), insecure, ...(proxy !== undefined && { proxy }) },
+  };
 }
 
 function toAgentSettings(
@@ -187,9 +195,10 @@ function toAgentSettings(
 }
 
 function toAgentFile(checked: Config, folder: string): AgentFile {
-  const { tls } = checked;
+  const { tls, proxy } = checked;
   return {
     settings: toAgentSettings(checked),
+    ...(proxy !== undefined && { proxy }),
     tls: { insecure: tls.insecure, ...(tls.ca !== undefined && { caFile: resolve(folder, tls.ca) }) },
   };
 }

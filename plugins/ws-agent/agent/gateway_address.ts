@@ -50,6 +50,14 @@ export function dialableHost(host: string): string {
   return host === "localhost" || host.endsWith(".localhost") ? "127.0.0.1" : host;
 }
 
+/** What an agent connects to on its way to the gateway: the proxy, if there is one. */
+export function firstHop(
+  { gateway, proxy }: { readonly gateway: HostPort; readonly proxy?: HostPort },
+): HostPort {
+  const { host, port } = proxy ?? gateway;
+  return { host: dialableHost(host), port };
+}
+
 function wrong(why: string): never {
   throw new GatewayError("config-invalid", `Not the address of a gateway: ${why}; ${WANTED}`);
 }

@@ -1,13 +1,16 @@
-import { type ByteStream, GatewayError } from "../../../core/plugin/mod.ts";
+import { type ByteStream, closeQuietly, GatewayError } from "../../../core/plugin/mod.ts";
 import type { Clock } from "../clock.ts";
 import type { Reason } from "../control/reason.ts";
 import { connectWebSocket } from "../websocket/connect.ts";
 import { openYamux } from "../yamux/mod.ts";
 import type { SessionEnd, YamuxSession, YamuxStream } from "../yamux/yamux.ts";
+import { replaying } from "../../../core/data_plane/streams/replaying.ts";
 import { ControlChannel } from "./control_channel.ts";
 import { makeProof } from "./credentials.ts";
-import { authorityOf, dialableHost, type GatewayAddress } from "./gateway_address.ts";
+import { authorityOf, firstHop, type GatewayAddress } from "./gateway_address.ts";
 import type { AgentNetwork } from "./network.ts";
+import { connectThrough } from "./proxy/connect_proxy.ts";
+import { formatProxy } from "./proxy/proxy_address.ts";
 import { type RegistrationEvents, Registrations } from "./registrations.ts";
 import type { AgentSettings } from "./settings.ts";
 
@@ -76,7 +79,7 @@ export async function openLink(plan: LinkPlan): Promise<GatewayLink> {
     if (!late) throw error;
     throw new GatewayError(
       "dial-timeout",
-      `${placeOf(settings.gateway)} did not answer in ${times.connectMs / 1000} s`,
+      `${placeOf(settings.gateway)} did not answer in ${times.connectMs / 1000} s${byWayOf(settings)}`,
     );
   } finally {
     forget();
@@ -113,14 +116,23 @@ async function connect(plan: LinkPlan, signal: AbortSignal): Promise<GatewayLink
 }
 
 async function openTransport({ settings, network }: LinkPlan, signal: AbortSignal): Promise<ByteStream> {
-  const { gateway, tls } = settings;
-  const to = { host: dialableHost(gateway.host), port: gateway.port };
-  const stream = await network.connect(to, signal).catch((error) => {
-    throw new GatewayError("dial-failed", `Cannot reach ${placeOf(gateway)}: ${dialFault(error)}`, {
-      cause: error,
-    });
+  const { gateway, tls, proxy } = settings;
+  const stream = await network.connect(firstHop(settings), signal).catch((error) => {
+    const place = proxy === undefined ? placeOf(gateway) : `the proxy at ${formatProxy(proxy)}`;
+    throw new GatewayError("dial-failed", `Cannot reach ${place}: ${dialFault(error)}`, { cause: error });
   });
-  return gateway.secure ? await network.startTls(stream, gateway.host, tls, signal) : stream;
+  const { host, port } = gateway;
+  const rest = proxy && await connectThrough(stream, proxy, { host, port }, signal);
+  if (!gateway.secure) return rest ? replaying(stream, rest) : stream;
+  if (rest !== undefined && rest.length > 0) {
+    closeQuietly(stream);
+    throw new GatewayError("dial-failed", "Somebody spoke before TLS: the proxy is none, or looks inside");
+  }
+  return await network.startTls(stream, host, tls, signal);
+}
+
+function byWayOf({ proxy }: AgentSettings): string {
+  return proxy === undefined ? "" : `, by way of the proxy at ${formatProxy(proxy)}`;
 }
 
 function placeOf(gateway: GatewayAddress): string {

@@ -1,6 +1,7 @@
 import type { ServiceProtocol } from "../control/messages.ts";
 import type { GatewayAddress } from "./gateway_address.ts";
 import type { ConnectionHandler } from "./in_process/handler.ts";
+import type { ProxyAddress } from "./proxy/proxy_address.ts";
 import type { Target } from "./target.ts";
 
 /** What an agent is to do. Plain data; every time in milliseconds. */
@@ -13,6 +14,8 @@ export interface AgentSettings {
   readonly name: string;
   readonly credentials: Credentials;
   readonly tls: GatewayTls;
+  /** By which the gateway is reached, and by nothing else then. Absent: directly. */
+  readonly proxy?: ProxyAddress;
   /** Parallel connections to the gateway; each serves all services. 1 to {@link MAX_CONNECTIONS}. */
   readonly connections: number;
   /** The bounds of the wait before the next attempt to connect. */

@@ -4,6 +4,7 @@ import { checkAgentKeys } from "../agent_file.ts";
 import type { ConnectionHandler } from "../in_process/handler.ts";
 import { httpHandler } from "../in_process/http_handler.ts";
 import { streamHandler } from "../in_process/stream_handler.ts";
+import { chooseProxy } from "../proxy/choose_proxy.ts";
 import type { AgentService, AgentSettings } from "../settings.ts";
 import { IN_PROCESS } from "../target.ts";
 import type { AgentOptions, ServiceOptions } from "./options.ts";
@@ -35,10 +36,12 @@ export function toSettings(
       : ["tls.ca: There is no certificate in it; it is PEM, not a file"]),
   ];
   if (!checked.ok || problems.length > 0) throw invalid(problems);
-  const { insecure, ...settings } = checked.value;
+  const { insecure, settings, proxy: configured } = checked.value;
+  const proxy = chooseProxy(settings.gateway, configured, () => undefined);
   return {
     name: settings.services.map(({ name }) => name).join(","),
     ...settings,
+    ...(proxy !== undefined && { proxy }),
     tls: { insecure, ...(ca !== undefined && { extraCa: ca }) },
     services: settings.services.map((service, i) => withHandler(service, services[i])),
   };

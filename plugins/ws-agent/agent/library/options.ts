@@ -28,6 +28,13 @@ export interface AgentOptions {
     /** Takes any certificate of the gateway: whoever is on the way can read everything. @default false */
     readonly insecure?: boolean;
   } | undefined;
+  /**
+   * `http://[USER:PASSWORD@]HOST[:PORT]`: a proxy on the way to the gateway, by CONNECT. The environment is not asked. Never used for a
+   * gateway on this machine.
+   *
+   * @default none
+   */
+  readonly proxy?: string | undefined;
   /** Parallel connections to the gateway, 1 to 16. @default 2 */
   readonly connections?: number | undefined;
   /** The bounds of the wait before the next attempt to connect. @default { min: "500ms", max: "60s" } */
