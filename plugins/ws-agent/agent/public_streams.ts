@@ -1,11 +1,9 @@
-import { encodeProxyV1, encodeProxyV2 } from "../../../core/data_plane/preface/proxy_protocol.ts";
 import { type ByteCount, relay } from "../../../core/data_plane/relay.ts";
 import { replaying } from "../../../core/data_plane/streams/replaying.ts";
 import {
   type ByteStream,
   closeQuietly,
   GatewayError,
-  type LendingStream,
   messageOf,
   writeAll,
 } from "../../../core/plugin/mod.ts";
@@ -17,13 +15,10 @@ import { answerRefusal, discardRest, type RefusalReason } from "./bad_gateway.ts
 import type { AgentEvent } from "./events.ts";
 import { HttpObserver, ObservedStream } from "./http_observer.ts";
 import { type AcceptConnection, Admission } from "./in_process/admission.ts";
-import type {
-  ClientAddress,
-  ConnectionHandler,
-  PublicConnection,
-  ServedConnection,
-} from "./in_process/handler.ts";
+import type { ConnectionHandler, PublicConnection, ServedConnection } from "./in_process/handler.ts";
+import { describeConnection, proxyHeader } from "./public_connection.ts";
 import type { Registrations } from "./registrations.ts";
+import { ResetOnClose } from "./reset_on_close.ts";
 import type { AgentService } from "./settings.ts";
 import { formatTarget } from "./target.ts";
 import type { TargetDialer } from "./target_dialer.ts";
@@ -119,7 +114,7 @@ export class PublicStreams {
       stream.reset();
       return this.#refuse("It is for a service that is not registered");
     }
-    const connection = describe(service, header);
+    const connection = describeConnection(service, header);
     const failed = (error: unknown) => this.#tellFailure(connection, error, gone.signal);
     if (!await this.#admission.admits(connection, failed, gone.signal)) {
       return await this.#turnAway(service, header, { stream, gone }, rest, "forbidden");
@@ -264,68 +259,5 @@ export class PublicStreams {
       (exchange) => emit({ kind: "request", service: service.name, time: Date.now(), client, ...exchange }),
       now,
     );
-  }
-}
-
-function describe(
-  { name: service, protocol }: AgentService,
-  { connectionId: id, source, destination, name }: StreamHeader,
-): PublicConnection {
-  const place = ({ address, port }: ClientAddress) => ({ address, port });
-  return {
-    id,
-    service,
-    protocol,
-    client: place(source),
-    destination: place(destination),
-    ...(name !== undefined && { hostname: name }),
-  };
-}
-
-/** What the target is sent before anything else. */
-function proxyHeader(
-  { proxyProtocol }: AgentService,
-  { source, destination }: StreamHeader,
-): Uint8Array | undefined {
-  switch (proxyProtocol) {
-    case "off":
-      return undefined;
-    case "v1":
-      return encodeProxyV1(source, destination);
-    case "v2":
-      return encodeProxyV2(source, destination);
-  }
-}
-
-/** A relay closes what has failed. To the public, a service that broke off must not look like one that has finished. */
-class ResetOnClose implements LendingStream {
-  readonly #stream: YamuxStream;
-
-  constructor(stream: YamuxStream) {
-    this.#stream = stream;
-  }
-
-  read(into: Uint8Array): Promise<number | null> {
-    return this.#stream.read(into);
-  }
-
-  borrow(): Promise<Uint8Array | null> {
-    return this.#stream.borrow();
-  }
-
-  giveBack(length: number): void {
-    this.#stream.giveBack(length);
-  }
-
-  write(data: Uint8Array): Promise<number> {
-    return this.#stream.write(data);
-  }
-
-  closeWrite(): Promise<void> {
-    return this.#stream.closeWrite();
-  }
-
-  close(): void {
-    this.#stream.reset();
   }
 }

@@ -32,9 +32,9 @@ function isExcepted({ host, port }: GatewayAddress, list: string): boolean {
   return list.toLowerCase().split(/[\s,]+/).some((entry) => {
     if (entry === "*") return true;
     if (isRange(entry)) return names(entry, host); // before ports are looked for: IPv6 has colons of its own
-    const [, bracketed, name = bracketed ?? "", itsPort] = /^(?:\[(.*)\]|([^:[]*))(?::(\d+))?$/.exec(entry) ??
-      [];
-    return (itsPort === undefined || Number(itsPort) === port) && names(name, host);
+    const [, name = "", itsPort] = /^(\[.*\]|[^:[]*)(?::(\d+))?$/.exec(entry) ?? [];
+    return (itsPort === undefined || Number(itsPort) === port) &&
+      names(name.replace(/^\[(.*)\]$/, "$1"), host);
   });
 }
 

@@ -93,6 +93,25 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "a proxy is an address, or none at all",
+  ignore,
+  fn() {
+    const proxyOf = (line: string) => {
+      const result = parse(`${GOOD}${line}${A}`, { PASS: "p%40ss" });
+      assert.ok(result.ok);
+      return result.value.proxy;
+    };
+    assert.equal(proxyOf(""), undefined);
+    assert.equal(proxyOf("proxy: none\n"), "none");
+    assert.deepEqual(proxyOf('proxy: "http://me:${PASS}@proxy.internal:3128"\n'), {
+      host: "proxy.internal",
+      port: 3128,
+      credentials: { user: "me", password: "p@ss" },
+    });
+  },
+});
+
 const GOOD = "gateway: wss://g.example\ntoken: t\n";
 const A = "services: [{ name: a, protocol: http, target: 1 }]\n";
 
@@ -106,6 +125,11 @@ const WRONG: readonly (readonly [text: string, ...says: string[]])[] = [
     `gateway: wss://user:pass@g\ntoken: t\n${A}`,
     "1:10: gateway: Not the address of a gateway: there is no place for a user in it",
   ],
+  [
+    `${GOOD}proxy: "https://u:p@proxy:1"\n${A}`,
+    "3:8: proxy: Not the address of a proxy: only http:// proxies",
+  ],
+  [`${GOOD}proxy: "http://u:p@proxy:1/x"\n${A}`, "3:8: proxy: Not the address of a proxy: it has a user"],
   [`${GOOD}reconnect: { min: 5s, max: 1s }\n${A}`, "3:28: reconnect.max: Less than reconnect.min"],
   [`${GOOD}connections: 17\n${A}`, "3:14: connections: Expected at most 16, got 17"],
   [`${GOOD}services: []`, "3:1: services: Expected at least 1 entry, got a list"],
@@ -156,7 +180,8 @@ Deno.test({
   name: "a secret is never part of what is said",
   ignore,
   fn() {
-    const text = `gateway: wss://g\ntoken: { s3cret: s3cret }\njwt: { secret: [s3cret], expiresIn: 1 }\n${A}`;
+    const text = "gateway: wss://g\ntoken: { s3cret: s3cret }\njwt: { secret: [s3cret], expiresIn: 1 }\n" +
+      `proxy: "http://u:s3cret@proxy:port"\n${A}`;
     const result = parse(text);
     assert.ok(!result.ok);
     const said = result.problems.map(({ message }) => message).join("\n");

@@ -22,6 +22,10 @@ const WRONG: readonly { readonly options: object; readonly problems: readonly Re
   { options: { tokn: "x" }, problems: [/^tokn: .*token/] },
   { options: { connections: 17 }, problems: [/^connections: /] },
   { options: { reconnect: { min: "soon" } }, problems: [/^reconnect\.min: /] },
+  {
+    options: { proxy: "socks5://u:a-token-of-mine@proxy" },
+    problems: [/^proxy: Not the address of a proxy: only http/],
+  },
   { options: { tls: { ca: "/etc/ca.pem" } }, problems: [/^tls\.ca: There is no certificate in it/] },
   { options: { services: undefined }, problems: [/^services: Required/] },
   { options: { services: [] }, problems: [/^services: /] },

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { writeAll } from "../../../../../core/byte_stream.ts";
+import { Agent } from "../../../../../plugins/ws-agent/agent/library/mod.ts";
 import { parseProxy } from "../../../../../plugins/ws-agent/agent/proxy/proxy_address.ts";
 import type { AgentSettings } from "../../../../../plugins/ws-agent/agent/settings.ts";
 import { createAuthority } from "../../../../support/certificates.ts";
@@ -125,6 +126,21 @@ for (const { name, options, user = "", secure = false, reason } of FAULTS) {
     assert.ok(!JSON.stringify(running.events).includes("hunter22"));
   });
 }
+
+Deno.test("an agent of a program reaches its gateway by the proxy that it names", async () => {
+  await using gateway = new FakeGateway();
+  await using proxy = new ConnectProxy({ names: { [`${NAME}:80`]: gateway.port } });
+  await using agent = new Agent({
+    gateway: `ws://${NAME}`,
+    token: "a-token",
+    proxy: `http://127.0.0.1:${proxy.port}`,
+    connections: 1,
+    services: [{ name: "a", protocol: "tcp", handle: ({ readable, writable }) => readable.pipeTo(writable) }],
+  });
+  agent.start();
+  await agent.ready();
+  assert.equal(proxy.heads.length, 1);
+});
 
 Deno.test("a proxy that is not there is told from a gateway that is not there", async () => {
   await using running = startAgent(settingsBy("http://127.0.0.1:9"));
