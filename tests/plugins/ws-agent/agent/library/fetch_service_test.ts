@@ -197,7 +197,9 @@ Deno.test("100 Continue is said when the handler wants the body, and only then",
   const read = await started.send("app", head("/read"));
   assert.equal(await readUntil(read, "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   await writeAll(read, encode("hi"));
-  assert.match(await readUntil(read, "hi"), /^HTTP\/1\.1 200 OK/);
+  const answer = await readUntil(read, "hi");
+  assert.match(answer, /^HTTP\/1\.1 200 OK/);
+  assert.doesNotMatch(answer, /close/, "the body was read: the connection goes on");
   closeQuietly(read);
   assert.match(
     await ask(started, head("/unread")),

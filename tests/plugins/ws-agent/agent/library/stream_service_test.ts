@@ -34,7 +34,13 @@ Deno.test("a function that returns has sent its end, and all before it", async (
     await writer.write(new Uint8Array(size).fill(0x61));
   });
   const stream = await started.send("s", "ignored");
+  let wasReset = false;
+  stream.onReset = () => wasReset = true;
   assert.equal((await readUntil(stream)).length, size);
+  await writeAll(stream, encode("ignored, too"));
+  await started.session.yamux.ping();
+  assert.ok(!wasReset, "a reset could overtake what is still on its way to the public");
+  await stream.closeWrite();
   closeQuietly(stream);
 });
 
