@@ -42,7 +42,7 @@ export type AgentEvent =
     readonly reason: string;
     readonly connection: string;
   }
-  /** The program's own handler of a service has failed at a connection; the client was not told why. */
+  /** The program's own function for a service, or the one that accepts connections, has failed; the client was not told why. */
   | {
     readonly kind: "handler_failed";
     readonly service: string;
