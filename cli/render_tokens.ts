@@ -1,5 +1,7 @@
+import { formatSize } from "../core/config/units.ts";
 import { type Allowance, formatPorts } from "../plugins/ws-agent/auth/allowance.ts";
 import { endOf, type TokenEntry } from "../plugins/ws-agent/auth/token_file.ts";
+import type { TokenLimits } from "../plugins/ws-agent/auth/token_limits.ts";
 import { table } from "./render_status.ts";
 
 /**
@@ -15,8 +17,10 @@ export function renderTokens(entries: readonly TokenEntry[], now: number): strin
     dayOf(entry.created),
     entry.expires === undefined ? "never" : dayOf(entry.expires),
     describeAllowance(entry.allow),
+    describeLimits(entry.limits),
   ]);
-  return table(["ID", "NAME", "STATE", "CREATED", "EXPIRES", "MAY REGISTER"], rows).join("\n") + "\n";
+  return table(["ID", "NAME", "STATE", "CREATED", "EXPIRES", "MAY REGISTER", "LIMITS"], rows).join("\n") +
+    "\n";
 }
 
 /** The same for programs; times as `toISOString` writes them. What of a token is kept to check it is not told. */
@@ -33,22 +37,31 @@ export function tokensAsJson(entries: readonly TokenEntry[], now: number): strin
       hostnames: entry.allow.hostnames.map(({ text }) => text),
       ports: entry.allow.ports?.map(formatPorts),
     },
+    limits: entry.limits,
   }));
   return JSON.stringify(told, null, 2) + "\n";
 }
 
 function describeAllowance(allow: Allowance | undefined): string {
   if (allow === undefined) return "any name of the domain, any port";
-  const { subdomains = [], hostnames, ports = [], protocols } = allow;
+  const { subdomains = [], hostnames, ports = [], protocols, share } = allow;
   const kinds = [
     ["names", [...subdomains, ...hostnames.map(({ text }) => text)]],
     ["ports", ports.map(formatPorts)],
     ["only", protocols ?? []],
+    ["shared", share ? ["between agents"] : []],
   ] as const;
   return kinds.filter(([, values]) => values.length > 0).map(([kind, values]) =>
     `${kind} ${values.join(" ")}`
   )
     .join(", ") || "nothing";
+}
+
+function describeLimits({ bandwidth, streams, tunnels, services }: TokenLimits = {}): string {
+  const rate = bandwidth === undefined ? [] : [`${formatSize(bandwidth)}/s`];
+  const counts = Object.entries({ streams, tunnels, services })
+    .flatMap(([what, count]) => count === undefined ? [] : [`${count} ${what}`]);
+  return [...rate, ...counts].join(", ") || "none";
 }
 
 function dayOf(ms: number): string {

@@ -8,6 +8,7 @@ export interface WrittenToken {
   readonly created: string;
   readonly expires?: string | undefined;
   readonly allow?: WrittenAllowance | undefined;
+  readonly limits?: WrittenLimits | undefined;
 }
 
 export interface WrittenAllowance {
@@ -15,6 +16,15 @@ export interface WrittenAllowance {
   readonly hostnames?: readonly string[] | undefined;
   readonly ports?: readonly string[] | undefined;
   readonly protocols?: readonly string[] | undefined;
+  readonly share?: boolean | undefined;
+}
+
+export interface WrittenLimits {
+  /** A size, for each second. */
+  readonly bandwidth?: string | undefined;
+  readonly streams?: number | undefined;
+  readonly tunnels?: number | undefined;
+  readonly services?: number | undefined;
 }
 
 /** A time as it stands in a token file: to the second. @param ms Since 1970. */
@@ -34,7 +44,11 @@ export function withToken(text: string | undefined, token: WrittenToken): string
   const document = parse(text ?? "");
   const list = listOf(document);
   const entry = document.createNode(
-    withoutAbsent({ ...token, allow: token.allow && withoutAbsent(token.allow) }),
+    withoutAbsent({
+      ...token,
+      allow: token.allow && withoutAbsent(token.allow),
+      limits: token.limits && withoutAbsent(token.limits),
+    }),
   );
   const allow = (entry as YAMLMap).get("allow");
   for (const { value } of (allow as YAMLMap | undefined)?.items ?? []) {

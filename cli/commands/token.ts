@@ -5,11 +5,18 @@ import { ALLOWANCE_FIELDS, formatPorts } from "../../plugins/ws-agent/auth/allow
 import { isPartyName } from "../../plugins/ws-agent/auth/printable.ts";
 import { createToken, createTokenId, digestOf } from "../../plugins/ws-agent/auth/token.ts";
 import { parseTime } from "../../plugins/ws-agent/auth/token_file.ts";
+import { TOKEN_LIMITS } from "../../plugins/ws-agent/auth/token_limits.ts";
 import { CommandError } from "../command_error.ts";
 import { EXIT } from "../exit_codes.ts";
 import { print, printHint } from "../print.ts";
 import { renderTokens, tokensAsJson } from "../render_tokens.ts";
-import { withRevoked, withToken, type WrittenAllowance, writtenTime } from "../token_document.ts";
+import {
+  withRevoked,
+  withToken,
+  type WrittenAllowance,
+  type WrittenLimits,
+  writtenTime,
+} from "../token_document.ts";
 import { findTokenFile, type TokenLocation } from "../token_location.ts";
 import { changeTokens, readTokens } from "../token_store.ts";
 
@@ -27,6 +34,11 @@ interface CreateOptions extends FileOptions {
   readonly hostname?: readonly string[];
   readonly port?: readonly string[];
   readonly protocol?: readonly string[];
+  readonly share?: boolean;
+  readonly bandwidth?: string;
+  readonly maxStreams?: number;
+  readonly maxTunnels?: number;
+  readonly maxServices?: number;
 }
 
 /** `postern token`: the tokens that agents show to a gateway. */
@@ -50,7 +62,16 @@ function createCommand(): Command {
     .addOption(repeatable("--subdomain <pattern>", "a name below the domain: ci or 'ci-*'", parseSubdomain))
     .addOption(repeatable("--hostname <name>", "a full host name, also '*.example.com'", parseHostname))
     .addOption(repeatable("--port <ports>", "a port or a range: 30000-30100", parsePort))
-    .addOption(repeatable("--protocol <protocol>", "http, tcp, tls or udp (default: all)", parseProtocol));
+    .addOption(repeatable("--protocol <protocol>", "http, tcp, tls or udp (default: all)", parseProtocol))
+    .option("--share", "several agents with it may serve one name or port together")
+    .option(
+      "--bandwidth <size>",
+      "what it may use in a second, each way: 10MiB (default: no limit)",
+      parseBandwidth,
+    )
+    .option("--max-streams <n>", "connections to its services at once (default: no limit)", parseCount)
+    .option("--max-tunnels <n>", "connections of its agents at once (default: no limit)", parseCount)
+    .option("--max-services <n>", "names and ports at once (default: no limit)", parseCount);
   return addFileOptions(command)
     .addHelpText(
       "after",
@@ -92,6 +113,7 @@ async function create(options: CreateOptions): Promise<void> {
       created: writtenTime(Date.now()),
       expires: expires === undefined ? undefined : writtenTime(expires),
       allow: allowanceOf(options),
+      limits: limitsOf(options),
     }));
   printHint(`Token ${id} is in ${location.file}. This is the only time that it is shown:\n`);
   print(`${token}\n`);
@@ -134,16 +156,27 @@ function unnamedHint({ file, unnamedIn }: TokenLocation): string {
 }
 
 /** What is not limited in any way stands in no `allow`; within one, what is not listed is not allowed. */
-function allowanceOf({ subdomain, hostname, port, protocol }: CreateOptions): WrittenAllowance | undefined {
+function allowanceOf(
+  { subdomain, hostname, port, protocol, share }: CreateOptions,
+): WrittenAllowance | undefined {
   const names = { subdomains: subdomain, hostnames: hostname };
   const isLimited = [subdomain, hostname, port].some((limit) => limit !== undefined);
-  if (isLimited) return { ...names, ports: port, protocols: protocol };
-  if (protocol === undefined) return undefined;
+  if (isLimited) return { ...names, ports: port, protocols: protocol, share };
+  if (protocol === undefined && !share) return undefined;
+  const has = (...some: readonly string[]) => protocol?.some((one) => some.includes(one)) ?? true;
   return {
-    subdomains: protocol.some((one) => one === "http" || one === "tls") ? ["*"] : undefined,
-    ports: protocol.some((one) => one === "tcp" || one === "udp") ? ["1-65535"] : undefined,
+    subdomains: has("http", "tls") ? ["*"] : undefined,
+    ports: has("tcp", "udp") ? ["1-65535"] : undefined,
     protocols: protocol,
+    share,
   };
+}
+
+function limitsOf(
+  { bandwidth, maxStreams, maxTunnels, maxServices }: CreateOptions,
+): WrittenLimits | undefined {
+  const limits = { bandwidth, streams: maxStreams, tunnels: maxTunnels, services: maxServices };
+  return Object.values(limits).some((limit) => limit !== undefined) ? limits : undefined;
 }
 
 function addFileOptions(command: Command): Command {
@@ -187,6 +220,18 @@ function parseHostname(text: string): string {
 
 function parsePort(text: string): string {
   return formatPorts(checked(ALLOWANCE_FIELDS.portRange.safeParse(text)));
+}
+
+/** Written as it was given: `10MiB` says more than a number of bytes. */
+function parseBandwidth(text: string): string {
+  checked(TOKEN_LIMITS.shape.bandwidth.safeParse(text));
+  return text;
+}
+
+function parseCount(text: string): number {
+  const count = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+  if (TOKEN_LIMITS.shape.streams.safeParse(count).success) return count;
+  throw new InvalidArgumentError("Expected a whole number, 1 or more.");
 }
 
 function parseProtocol(text: string): string {

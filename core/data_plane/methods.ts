@@ -2,7 +2,14 @@ import type { PluginFiles } from "../plugin/contract.ts";
 import type { PluginHooks, PluginTraits } from "../plugin/host.ts";
 import type { PluginReport } from "../plugin/running.ts";
 import type { RegistryEvent } from "../registry/local.ts";
-import type { ClaimResult, LeaseValue, OpenResult, SessionId, SessionInfo } from "../registry/registry.ts";
+import type {
+  ClaimOptions,
+  ClaimResult,
+  LeaseValue,
+  OpenResult,
+  SessionId,
+  SessionInfo,
+} from "../registry/registry.ts";
 import type { Methods } from "../rpc.ts";
 import type { RogueCertificate } from "../tls/rogue.ts";
 import type { CancelTarget, FindCancel } from "./postgres_cancel.ts";
@@ -78,7 +85,13 @@ export interface PlaneQuestions extends Methods {
   findCancel: FindCancel;
   // The methods of `RegistryTruth`, for one plugin.
   registryOpen(plugin: string, session: SessionInfo): OpenResult;
-  registryClaim(plugin: string, session: SessionId, key: string, value: LeaseValue): Promise<ClaimResult>;
+  registryClaim(
+    plugin: string,
+    session: SessionId,
+    key: string,
+    value: LeaseValue,
+    options?: ClaimOptions,
+  ): Promise<ClaimResult>;
   registryRelease(plugin: string, session: SessionId, key: string): void;
   registryClose(plugin: string, session: SessionId, graceMs: number): void;
 }

@@ -88,7 +88,7 @@ function registryOf(plugin: string): RegistryReplica {
   if (registry === undefined) {
     registry = new RegistryReplica(identity?.node ?? "", {
       open: (session) => supervisor.call("registryOpen", plugin, session),
-      claim: (session, key, value) => supervisor.call("registryClaim", plugin, session, key, value),
+      claim: (...claim) => supervisor.call("registryClaim", plugin, ...claim),
       release: (session, key) => supervisor.call("registryRelease", plugin, session, key),
       close: (session, graceMs) => supervisor.call("registryClose", plugin, session, graceMs),
     });

@@ -16,8 +16,10 @@ export { encodeProxyV2, parseProxyHeader, TLV, type Tlv } from "../data_plane/pr
 export { type FaultCode, GatewayError, messageOf } from "../errors.ts";
 export type { Log, LogFields, LogLevel } from "../log.ts";
 export type {
+  ClaimOptions,
   ClaimResult,
   Lease,
+  LeaseSession,
   LeaseValue,
   NodeId,
   OpenResult,

@@ -1,4 +1,12 @@
-import type { ClaimResult, LeaseValue, NodeId, OpenResult, SessionId, SessionInfo } from "./registry.ts";
+import type {
+  ClaimOptions,
+  ClaimResult,
+  LeaseValue,
+  NodeId,
+  OpenResult,
+  SessionId,
+  SessionInfo,
+} from "./registry.ts";
 import { LocalRegistry, type RegistryEvent } from "./local.ts";
 
 /** Tells a node what happened to the leases of one plugin. */
@@ -42,8 +50,14 @@ export class RegistryHub implements Disposable {
     return this.#of(plugin).open(session);
   }
 
-  async claim(plugin: string, id: SessionId, key: string, value: LeaseValue): Promise<ClaimResult> {
-    const result = this.#of(plugin).claim(id, key, value);
+  async claim(
+    plugin: string,
+    id: SessionId,
+    key: string,
+    value: LeaseValue,
+    options?: ClaimOptions,
+  ): Promise<ClaimResult> {
+    const result = this.#of(plugin).claim(id, key, value, options);
     if (result === "granted" && key.startsWith(NAME_KEY)) await this.#onName?.(key.slice(NAME_KEY.length));
     return result;
   }

@@ -1,5 +1,6 @@
 import { type RegistryEvent, tellWatcher } from "./local.ts";
 import type {
+  ClaimOptions,
   ClaimResult,
   Lease,
   LeaseValue,
@@ -14,7 +15,7 @@ import type {
 /** The way to where the truth is kept. Every change that it brings about comes back as an event before its answer. */
 export interface RegistryTruth {
   open(session: SessionInfo): Promise<OpenResult>;
-  claim(session: SessionId, key: string, value: LeaseValue): Promise<ClaimResult>;
+  claim(session: SessionId, key: string, value: LeaseValue, options?: ClaimOptions): Promise<ClaimResult>;
   release(session: SessionId, key: string): Promise<void>;
   close(session: SessionId, graceMs: number): Promise<void>;
 }
@@ -45,23 +46,27 @@ export class RegistryReplica implements Registry {
     if (before !== undefined) this.#forget(before);
     if (lease === undefined) return;
     this.#leases.set(key, lease);
-    const keys = this.#keysOf.get(lease.holder) ?? new Set();
-    this.#keysOf.set(lease.holder, keys.add(key));
+    for (const holder of holdersOf(lease)) {
+      const keys = this.#keysOf.get(holder) ?? new Set();
+      this.#keysOf.set(holder, keys.add(key));
+    }
   }
 
-  #forget({ key, holder }: Lease): void {
-    this.#leases.delete(key);
-    const keys = this.#keysOf.get(holder);
-    keys?.delete(key);
-    if (keys?.size === 0) this.#keysOf.delete(holder);
+  #forget(lease: Lease): void {
+    this.#leases.delete(lease.key);
+    for (const holder of holdersOf(lease)) {
+      const keys = this.#keysOf.get(holder);
+      keys?.delete(lease.key);
+      if (keys?.size === 0) this.#keysOf.delete(holder);
+    }
   }
 
   open(session: SessionInfo): Promise<OpenResult> {
     return this.#truth.open(session);
   }
 
-  claim(session: SessionId, key: string, value: LeaseValue): Promise<ClaimResult> {
-    return this.#truth.claim(session, key, value);
+  claim(session: SessionId, key: string, value: LeaseValue, options?: ClaimOptions): Promise<ClaimResult> {
+    return this.#truth.claim(session, key, value, options);
   }
 
   release(session: SessionId, key: string): Promise<void> {
@@ -84,4 +89,9 @@ export class RegistryReplica implements Registry {
     this.#watchers.add(watcher);
     return () => void this.#watchers.delete(watcher);
   }
+}
+
+/** Everyone who holds a lease, each once. */
+function holdersOf({ holder, sessions }: Lease): Iterable<string> {
+  return sessions.length < 2 ? [holder] : new Set(sessions.map((session) => session.holder));
 }

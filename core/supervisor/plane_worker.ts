@@ -92,7 +92,7 @@ function registryMethods(
 ): Pick<PlaneQuestions, "registryOpen" | "registryClaim" | "registryRelease" | "registryClose"> {
   return {
     registryOpen: (plugin, session) => registries.open(plugin, session),
-    registryClaim: (plugin, session, key, value) => registries.claim(plugin, session, key, value),
+    registryClaim: (...claim) => registries.claim(...claim),
     registryRelease: (plugin, session, key) => registries.release(plugin, session, key),
     registryClose: (plugin, session, graceMs) => registries.close(plugin, session, graceMs),
   };

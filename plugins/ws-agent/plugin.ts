@@ -33,6 +33,7 @@ import { Admission } from "./session/admission.ts";
 import { Registrar } from "./session/registrar.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Tunnels } from "./session/tunnels.ts";
+import { Throttles } from "./throttle/throttles.ts";
 import { Waiting } from "./waiting.ts";
 import type { YamuxOptions, YamuxSession } from "./yamux/yamux.ts";
 
@@ -65,6 +66,7 @@ export class WsAgentPlugin implements Plugin {
   readonly #waiting: Waiting;
   readonly #directory: Directory;
   readonly #ports: TunnelPorts;
+  readonly #throttles: Throttles;
   readonly #tunnels: Tunnels;
   readonly #streams: PublicStreams;
   readonly #router: TunnelRouter;
@@ -89,9 +91,13 @@ export class WsAgentPlugin implements Plugin {
     this.#config = initial;
     const directory = this.#directory = new Directory(sessions, plane, initial.limits.streamsPerTunnel);
     const ports = this.#ports = new TunnelPorts(plane, sessions, initial.portsAddress);
+    const throttles = this.#throttles = new Throttles({ sessions, clock, nodes: plane.nodes });
     const tunnels = this.#tunnels = new Tunnels({
       ...shared,
-      ended: (keys) => keys.forEach((key) => waiting.wake(key)),
+      ended: (keys, session) => {
+        throttles.ended(session);
+        keys.forEach((key) => waiting.wake(key));
+      },
     });
     const streams = this.#streams = new PublicStreams({
       directory,
@@ -100,6 +106,7 @@ export class WsAgentPlugin implements Plugin {
       clock,
       reconnectGraceMs: () => this.#config.reconnectGraceMs,
       mayServe: (session) => tunnels.mayServe(session),
+      throttle: (stream, session) => throttles.throttle(stream, session),
     });
     this.#router = new TunnelRouter({ name, config, directory, streams });
     const registrar = new Registrar({
@@ -119,6 +126,7 @@ export class WsAgentPlugin implements Plugin {
     this.#unwatch = registry.watch({
       changed: (key, lease) => {
         ports.changed(key, lease);
+        directory.changed(key, lease);
         waiting.wake(key);
         http.changed(key);
       },
@@ -166,6 +174,7 @@ export class WsAgentPlugin implements Plugin {
     this.#ports.address = checked.portsAddress;
     this.#tunnels.retime();
     this.#tunnels.recheck();
+    this.#throttles.refresh();
     void this.#nodeTunnels?.replaceAll(nodeTunnels);
   }
 
@@ -207,6 +216,7 @@ export class WsAgentPlugin implements Plugin {
     this.#tools.authenticator[Symbol.dispose]();
     await this.#nodeTunnels?.[Symbol.asyncDispose]();
     await this.#tunnels[Symbol.asyncDispose]();
+    this.#throttles[Symbol.dispose]();
   }
 
   #startNodeTunnels(files: PluginFiles): NodeTunnelManager {

@@ -1,4 +1,4 @@
-import type { ByteStream, ConnectionInfo, Log } from "../../core/plugin/mod.ts";
+import type { ByteStream, ConnectionInfo, Log, Registry } from "../../core/plugin/mod.ts";
 import { printable } from "./auth/printable.ts";
 import type { Counters } from "./counters.ts";
 import type { HttpBackend, IdleKeeper, RequestEvent } from "./http/backend.ts";
@@ -18,6 +18,7 @@ export type ServeHttp = (
 export interface PublicHttpTools {
   readonly serveHttp: ServeHttp;
   readonly streams: Pick<PublicStreams, "open">;
+  readonly registry: Pick<Registry, "release">;
   readonly counters: Counters;
   readonly log: Log;
 }
@@ -53,7 +54,10 @@ export class PublicHttp {
     const backend: HttpBackend = {
       hostname,
       keepers,
-      open: (signal) => streams.open({ key, protocol: "http", connection, signal }),
+      open: async (signal, again = false) => {
+        if (again) await this.#catchUp(key);
+        return await streams.open({ key, protocol: "http", connection, signal });
+      },
     };
     await serveHttp(stream, connection, backend, {
       signal,
@@ -72,6 +76,14 @@ export class PublicHttp {
   /** Requests at hand are served to their end, and no others. */
   drain(): void {
     this.#draining.begin();
+  }
+
+  /**
+   * An agent may have died on another data plane, and the word of it be on its way. Whatever the registry has been told comes
+   * before its next answer: here to a question that changes nothing.
+   */
+  async #catchUp(key: string): Promise<void> {
+    await this.#tools.registry.release("", key).catch(() => {});
   }
 
   #requested(event: RequestEvent, host: string, { id, source }: ConnectionInfo): void {

@@ -23,6 +23,8 @@ export interface PublicStreamsTools {
   readonly reconnectGraceMs: () => number;
   /** Whether its agent is still allowed to be there; see `Tunnels.mayServe`. */
   mayServe(session: TunnelSession): boolean;
+  /** Keeps a stream below what its session may use; see `Throttles.throttle`. */
+  throttle(stream: ByteStream, session: TunnelSession): ByteStream;
 }
 
 /** What a public connection wants. */
@@ -81,12 +83,15 @@ export class PublicStreams {
   /** @returns `undefined`: it may be worth to wait. */
   async #attempt(wanted: Wanted, waited: boolean): Promise<ByteStream | undefined> {
     const { key, connection, protocol } = wanted;
-    const found = this.#tools.directory.find(key, { elsewhere: mayGoElsewhere(connection) });
+    const found = this.#tools.directory.choose(key, {
+      elsewhere: mayGoElsewhere(connection),
+      source: connection.source.address,
+    });
     switch (found.kind) {
       case "nobody":
         throw waited ? gone(key) : new HttpRefusal(404, `Nobody has ${key}`);
       case "full":
-        throw new HttpRefusal(503, "Its agent has as many streams as it may (limits.streamsPerTunnel)");
+        throw new HttpRefusal(503, `Its agent has as many streams as it may (${found.limit})`);
       case "held":
         return undefined;
     }
@@ -110,7 +115,8 @@ export class PublicStreams {
   ): ByteStream | undefined {
     if (!this.#tools.mayServe(session)) return undefined; // somebody else may serve it
     const header = session.voice.streamHeader(service, connection);
-    return withHeader(session.openStream(this.#tools.clock.monotonic()), header);
+    const stream = withHeader(session.openStream(this.#tools.clock.monotonic()), header);
+    return this.#tools.throttle(stream, session);
   }
 }
 

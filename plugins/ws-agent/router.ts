@@ -111,15 +111,20 @@ export class TunnelRouter {
 function passOn(key: string, found: Found): Decision {
   switch (found.kind) {
     case "full":
-      return { kind: "reject", reason: "over_limit", detail: "limits.streamsPerTunnel" };
+      return { kind: "reject", reason: "over_limit", detail: found.limit };
     case "here":
-      return openDecision(key, `${found.service.asked.name}@${found.session.id.slice(0, 8)}`);
+      return openDecision(key, targetOf(found));
     case "there":
       return openDecision(key);
     case "held":
     case "nobody":
       return { kind: "reject", reason: "unavailable", detail: "its agent is gone" };
   }
+}
+
+/** A service, and the tunnel that leads to it; of one that is shared, the tunnel is chosen when the stream is opened. */
+function targetOf({ service: { asked }, session }: Extract<Found, { kind: "here" }>): string {
+  return asked.shared ? asked.name : `${asked.name}@${session.id.slice(0, 8)}`;
 }
 
 /** @param target Of the key's service; absent: not known here. */

@@ -214,9 +214,9 @@ Deno.test({
     const { code, stdout } = await tokens.token("list");
     assert.equal(code, 0);
     assert.deepEqual(stdout.split("\n").map((line) => line.split(/ {2,}/)), [
-      ["ID", "NAME", "STATE", "CREATED", "EXPIRES", "MAY REGISTER"],
-      ["build", "revoked", "2026-01-01", "never", "any name of the domain, any port"],
-      ["laptop", "Ada's", "expired", "2026-02-02", "2026-03-03", "any name of the domain, any port"],
+      ["ID", "NAME", "STATE", "CREATED", "EXPIRES", "MAY REGISTER", "LIMITS"],
+      ["build", "revoked", "2026-01-01", "never", "any name of the domain, any port", "none"],
+      ["laptop", "Ada's", "expired", "2026-02-02", "2026-03-03", "any name of the domain, any port", "none"],
       [""],
     ]);
     const json = await tokens.token("list", "--json");
@@ -230,6 +230,49 @@ Deno.test({
       expires: "2026-03-03T00:00:00.000Z",
     });
     assert.doesNotMatch(stdout + json.stdout, /abab|cdcd/);
+  },
+});
+
+Deno.test({
+  name: "token create writes down whether it may share, and what it may use; token list shows it",
+  ignore,
+  async fn() {
+    await using tokens = await tokenFile();
+    const limits = [
+      "--bandwidth",
+      "10MiB",
+      "--max-streams",
+      "100",
+      "--max-tunnels",
+      "4",
+      "--max-services",
+      "8",
+    ];
+    assert.equal((await tokens.token("create", "--share", ...limits)).code, 0);
+    assert.equal(
+      (await tokens.token("create", "--share", "--protocol", "tcp", "--max-streams", "1")).code,
+      0,
+    );
+    const [shares, tcpOnly] = parseTokenFile(await tokens.read(), "f");
+    assert.deepEqual(shares?.allow, {
+      subdomains: ["*"],
+      hostnames: [],
+      ports: [{ first: 1, last: 65_535 }],
+      share: true,
+    });
+    assert.deepEqual(shares?.limits, { bandwidth: 10 * 2 ** 20, streams: 100, tunnels: 4, services: 8 });
+    assert.deepEqual([tcpOnly?.allow?.subdomains, tcpOnly?.allow?.share, tcpOnly?.limits], [[], true, {
+      streams: 1,
+    }]);
+    assert.match(await tokens.read(), /bandwidth: 10MiB/);
+    const { stdout } = await tokens.token("list");
+    assert.match(stdout, /shared between agents +10MiB\/s, 100 streams, 4 tunnels, 8 services\n/);
+    const [first] = JSON.parse((await tokens.token("list", "--json")).stdout);
+    assert.equal(first.allow.share, true);
+    assert.equal(first.limits.bandwidth, 10 * 2 ** 20);
+    for (const wrong of [["--bandwidth", "10"], ["--bandwidth", "fast"], ["--max-streams", "0"]]) {
+      assert.equal((await tokens.token("create", ...wrong)).code, 1, wrong.join(" "));
+    }
   },
 });
 

@@ -7,6 +7,7 @@ import { type SchemaKey, schemaKeys } from "../../../core/config/schema_walk.ts"
 import { type ConfigNode, locate, type MapNode, plainValue } from "../../../core/config/tree.ts";
 import { readYaml } from "../../../core/config/yaml.ts";
 import { canonicalName, duration, GatewayError, messageOf, z } from "../../../core/plugin/mod.ts";
+import { BALANCES } from "../control/messages.ts";
 import { isServiceName } from "../names.ts";
 import { parseGateway } from "./gateway_address.ts";
 import { parseProxy, type ProxyAddress } from "./proxy/proxy_address.ts";
@@ -102,8 +103,10 @@ const serviceSchema = z.strictObject({
   hostname: parsed(z.string(), toHostname).exactOptional(),
   remotePort: PORT.exactOptional(),
   private: z.boolean().exactOptional(),
+  share: z.boolean().exactOptional(),
+  balance: z.enum(BALANCES).exactOptional(),
   proxyProtocol: z.enum(["off", "v1", "v2"]).prefault("off"),
-}).superRefine(({ protocol, target, hostname, remotePort }, context) => {
+}).superRefine(({ protocol, target, hostname, remotePort, share, balance }, context) => {
   const wrong = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
   const isNamed = protocol === "http" || protocol === "tls";
   if (hostname !== undefined && !isNamed) {
@@ -112,6 +115,13 @@ const serviceSchema = z.strictObject({
   if (remotePort !== undefined && isNamed) {
     wrong("remotePort", `Only tcp and udp have ports of their own, and this is ${protocol}`);
   }
+  if (share && !isNamed && !remotePort) {
+    wrong(
+      "remotePort",
+      "Required with share: agents that serve a port together have to ask for the same one",
+    );
+  }
+  if (balance !== undefined && !share) wrong("balance", "Only for a service with share: true");
   if (protocol !== "http" && String(target.value).includes("://")) {
     wrong("target", "Only http services have URLs as targets");
   }

@@ -161,7 +161,7 @@ export class Registrations {
 }
 
 function messageFor(service: AgentService): RegisterService {
-  const { name, protocol, target, hostname, remotePort, private: isPrivate } = service;
+  const { name, protocol, target, hostname, remotePort, private: isPrivate, share, balance } = service;
   return {
     name,
     protocol,
@@ -169,5 +169,7 @@ function messageFor(service: AgentService): RegisterService {
     ...(hostname !== undefined && { hostname }),
     ...(remotePort !== undefined && { remotePort }),
     ...(isPrivate && { private: true }),
+    ...(share && { shared: true }),
+    ...(balance !== undefined && { balance }),
   };
 }

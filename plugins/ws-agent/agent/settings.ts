@@ -1,4 +1,4 @@
-import type { ServiceProtocol } from "../control/messages.ts";
+import type { Balance, ServiceProtocol } from "../control/messages.ts";
 import type { GatewayAddress } from "./gateway_address.ts";
 import type { ConnectionHandler } from "./in_process/handler.ts";
 import type { ProxyAddress } from "./proxy/proxy_address.ts";
@@ -48,6 +48,10 @@ export interface AgentService {
   /** 0 or absent: assigned by the gateway. */
   readonly remotePort?: number;
   readonly private?: boolean;
+  /** Whether other agents with the same token serve it, too. */
+  readonly share?: boolean;
+  /** How the gateway spreads connections over those who share it. */
+  readonly balance?: Balance;
   /** Serves its connections in this program; {@link target} is {@link IN_PROCESS} then. Does not cross to a worker. */
   readonly handler?: ConnectionHandler;
   /** Which PROXY header the target is sent, to tell it the public client's address. */
@@ -55,8 +59,15 @@ export interface AgentService {
 }
 
 /** What a service is to the gateway. Two services with the same one are the same registration, wherever they lead. */
-export function registrationKey(
-  { name, protocol, hostname, remotePort, private: isPrivate }: AgentService,
-): string {
-  return JSON.stringify([name, protocol, hostname ?? "", remotePort ?? 0, isPrivate === true]);
+export function registrationKey(service: AgentService): string {
+  const { name, protocol, hostname, remotePort, private: isPrivate, share, balance } = service;
+  return JSON.stringify([
+    name,
+    protocol,
+    hostname ?? "",
+    remotePort ?? 0,
+    isPrivate === true,
+    share === true,
+    balance ?? "",
+  ]);
 }

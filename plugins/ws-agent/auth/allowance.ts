@@ -11,7 +11,12 @@ export interface Allowance {
   readonly hostnames: readonly NamePattern[];
   readonly ports?: readonly PortRange[];
   readonly protocols?: readonly ServiceProtocol[];
+  /** Whether several agents may serve one name or port together. @default false */
+  readonly share?: boolean;
 }
+
+/** The answer to a service that is to be shared, where nothing says that it may be. */
+export const NO_SHARING = "This token may not share services between agents (allow.share)";
 
 /**
  * What somebody may register of whom nothing is said: any name right below the domain and any port, but no name of
@@ -55,6 +60,7 @@ export const ALLOWANCE_FIELDS = {
   /** One entry of `ports`. */
   portRange,
   protocols: list(z.enum(["http", "tcp", "tls", "udp"])),
+  share: z.boolean(),
 } as const;
 
 /** Reads `30000` or `30000-30100`. @returns `undefined` for what is neither. */
@@ -81,6 +87,7 @@ export function denialOf(
 ): string | undefined {
   const { protocol, hostname } = service;
   if (allowance.protocols?.includes(protocol) === false) return `This token may not expose ${protocol}`;
+  if (service.shared && allowance.share !== true) return NO_SHARING;
   const isNamed = protocol === "http" || protocol === "tls";
   const wrongName = isNamed || hostname !== undefined ? nameDenial(allowance, hostname, domain) : undefined;
   return wrongName ?? (isNamed ? undefined : portDenial(allowance, service.port ?? 0));

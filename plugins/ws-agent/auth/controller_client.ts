@@ -6,6 +6,7 @@ import type { Clock } from "../clock.ts";
 import type { RequestedService } from "./grant.ts";
 import { isPartyName, printable } from "./printable.ts";
 import { digestOf } from "./token.ts";
+import { TOKEN_LIMITS, type TokenLimits } from "./token_limits.ts";
 
 /** Who lost access is out after this at the latest, whatever the controller says. */
 const MAX_TTL_MS = 300_000;
@@ -23,9 +24,19 @@ export interface Question {
   readonly service?: RequestedService | undefined;
 }
 
+/** Yes. */
+export interface AllowedAnswer {
+  readonly kind: "allowed";
+  readonly subject: string;
+  /** By the monotonic clock, in milliseconds. */
+  readonly goodUntil: number;
+  /** Whether a service may be shared that asks for it; a controller that does not know of this does not say so. */
+  readonly share: boolean;
+  readonly limits?: TokenLimits | undefined;
+}
+
 export type Answer =
-  /** @property goodUntil By the monotonic clock, in milliseconds. */
-  | { readonly kind: "allowed"; readonly subject: string; readonly goodUntil: number }
+  | AllowedAnswer
   | { readonly kind: "refused"; readonly reason: string }
   /** No answer, or none that can be used: nobody gets in. */
   | { readonly kind: "unavailable" };
@@ -41,6 +52,8 @@ const answer = z.discriminatedUnion("allow", [
     allow: z.literal(true),
     subject: z.string().refine(isPartyName, "Expected a subject of at most 256 printable characters"),
     ttl: z.number().min(0).default(0),
+    share: z.boolean().default(false),
+    limits: TOKEN_LIMITS.optional(),
   }),
   z.object({ allow: z.literal(false), reason: z.string().default("") }),
 ]);
@@ -50,7 +63,7 @@ export class ControllerClient implements Disposable {
   readonly #url: string;
   readonly #timeoutMs: number;
   readonly #tools: ControllerTools;
-  readonly #allowed = new Lru<Answer & { readonly kind: "allowed" }>(MAX_REMEMBERED);
+  readonly #allowed = new Lru<AllowedAnswer>(MAX_REMEMBERED);
   readonly #life = new AbortController();
   readonly #told = new LogOnce();
   #asking = 0;
@@ -98,7 +111,8 @@ export class ControllerClient implements Disposable {
     const said = answer.parse(body);
     if (!said.allow) return { kind: "refused", reason: printable(said.reason, MAX_REASON_LENGTH) };
     const ttlMs = Math.min(said.ttl * 1000, MAX_TTL_MS);
-    return { kind: "allowed", subject: said.subject, goodUntil: this.#tools.clock.monotonic() + ttlMs };
+    const { subject, share, limits } = said;
+    return { kind: "allowed", subject, share, limits, goodUntil: this.#tools.clock.monotonic() + ttlMs };
   }
 
   #failed(reason: string): Answer {
@@ -114,11 +128,14 @@ function keyOf({ token, clientAddress, service }: Question): string {
   return `${digestOf(token).toHex()} ${clientAddress} ${service ? JSON.stringify(toTell(service)) : ""}`;
 }
 
-function toTell({ name, protocol, hostname, port }: RequestedService): Record<string, string | number> {
+function toTell(
+  { name, protocol, hostname, port, shared }: RequestedService,
+): Record<string, string | number | boolean> {
   return {
     name,
     protocol,
     ...(hostname !== undefined && { hostname }),
     ...(port !== undefined && { port }),
+    ...(shared && { shared }),
   };
 }

@@ -1,6 +1,8 @@
 import type { Clock } from "../clock.ts";
-import type { Answer, ControllerClient } from "./controller_client.ts";
+import { NO_SHARING } from "./allowance.ts";
+import type { AllowedAnswer, Answer, ControllerClient } from "./controller_client.ts";
 import type { AuthRefusal, AuthResult, Grant, RequestedService } from "./grant.ts";
+import type { TokenLimits } from "./token_limits.ts";
 import { refuse } from "./verdict.ts";
 
 const SILENT = "The gateway can't ask whether this is allowed at the moment";
@@ -61,6 +63,7 @@ class ControllerGrant implements Grant {
   readonly #token: string;
   readonly #clientAddress: string;
   #goodUntil: number;
+  #limits: TokenLimits | undefined;
   #ended: string | undefined;
   #isAsking = false;
 
@@ -68,14 +71,20 @@ class ControllerGrant implements Grant {
     source: ControllerSource,
     token: string,
     clientAddress: string,
-    { subject, goodUntil }: Answer & { readonly kind: "allowed" },
+    { subject, goodUntil, limits }: AllowedAnswer,
   ) {
     this.#source = source;
     this.#token = token;
     this.#clientAddress = clientAddress;
     this.#goodUntil = Math.max(goodUntil, source.tools.clock.monotonic() + RETRY_MS);
+    this.#limits = limits;
     this.owner = subject;
     this.principal = `controller:${subject}`;
+  }
+
+  /** As it was told when it was asked about the token itself the last time. */
+  get limits(): TokenLimits | undefined {
+    return this.#limits;
   }
 
   async allows(service: RequestedService): Promise<string | undefined> {
@@ -83,7 +92,10 @@ class ControllerGrant implements Grant {
     if (this.#ended !== undefined) return this.#ended;
     const answer = await this.#source.ask(this.#token, this.#clientAddress, service);
     if (this.#source.isGone) return GONE;
-    if (answer.kind === "allowed") return this.#isSame(answer.subject) ? undefined : this.#ended;
+    if (answer.kind === "allowed") {
+      if (!this.#isSame(answer.subject)) return this.#ended;
+      return service.shared && !answer.share ? NO_SHARING : undefined;
+    }
     const isSilent = answer.kind === "unavailable";
     this.#source.tools.failed(isSilent ? "controller_unavailable" : "controller_refused");
     return isSilent ? SILENT : answer.reason || "This is not allowed";
@@ -106,6 +118,7 @@ class ControllerGrant implements Grant {
       if (answer.kind === "unavailable") this.#goodUntil = clock.monotonic() + RETRY_MS;
       else if (answer.kind === "allowed" && this.#isSame(answer.subject)) {
         this.#goodUntil = Math.max(answer.goodUntil, clock.monotonic() + RETRY_MS);
+        this.#limits = answer.limits;
       } else if (answer.kind === "refused") {
         this.#ended = answer.reason || "This token is not good any more";
         failed("controller_refused");

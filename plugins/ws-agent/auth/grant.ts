@@ -1,4 +1,5 @@
 import type { ServiceProtocol } from "../control/messages.ts";
+import type { TokenLimits } from "./token_limits.ts";
 
 /** What an agent that has proved itself may do. Checked at every registration and whenever something changes, not at login alone. */
 export interface Grant {
@@ -13,6 +14,8 @@ export interface Grant {
   readonly expiresAt?: number | undefined;
   /** The ports that it may have, of those that the gateway has; absent: any of them. */
   readonly ports?: readonly PortRange[] | undefined;
+  /** What all its tunnels may use together; absent: as much as anybody. May change at any time. */
+  readonly limits?: TokenLimits | undefined;
   /**
    * Whether this service may be registered. `undefined`: it may; otherwise why not, for the agent: it names the policy and no secret.
    * A controller is asked here, and may take its `timeout`. Never rejects.
@@ -38,6 +41,8 @@ export interface RequestedService {
    * whoever assigns a port takes one of those, and asks about it.
    */
   readonly port?: number;
+  /** Present when other agents of the same party are to serve it, too. */
+  readonly shared?: true;
 }
 
 /** Both ends are inside. */

@@ -2,6 +2,7 @@ import { errors, type JWTPayload } from "jose";
 import { z } from "../../../core/plugin/mod.ts";
 import { type Allowance, ALLOWANCE_FIELDS } from "./allowance.ts";
 import { isPartyName } from "./printable.ts";
+import { TOKEN_LIMITS, type TokenLimits } from "./token_limits.ts";
 
 /** What a JWT says of its bearer; checked, and plain but for the patterns. */
 export interface Claims {
@@ -11,6 +12,7 @@ export interface Claims {
   /** Milliseconds since 1970. */
   readonly expiresAt: number;
   readonly allowance: Allowance;
+  readonly limits?: TokenLimits | undefined;
 }
 
 /** What is narrowed stays narrow: a claim that can't be read is no reason to allow everything. */
@@ -22,7 +24,9 @@ const schema = z.object({
   subdomains: ALLOWANCE_FIELDS.subdomains.optional(),
   hostnames: ALLOWANCE_FIELDS.hostnames.default([]),
   ports: ALLOWANCE_FIELDS.ports.optional(),
-}).transform(({ iss, sub, exp, subdomains, hostnames, ports }): Claims => ({
+  share: ALLOWANCE_FIELDS.share.optional(),
+  limits: TOKEN_LIMITS.optional(),
+}).transform(({ iss, sub, exp, subdomains, hostnames, ports, share, limits }): Claims => ({
   issuer: iss,
   subject: sub,
   expiresAt: exp * 1000,
@@ -30,7 +34,9 @@ const schema = z.object({
     hostnames,
     ...(subdomains !== undefined && { subdomains }),
     ...(ports !== undefined && { ports }),
+    ...(share !== undefined && { share }),
   },
+  ...(limits !== undefined && { limits }),
 }));
 
 /**

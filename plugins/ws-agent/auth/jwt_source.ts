@@ -9,6 +9,7 @@ import type { AuthRefusal, AuthResult, Grant, PortRange, RequestedService } from
 import { checkAudience, type Claims, readClaims } from "./jwt_claims.ts";
 import { KeySet } from "./key_set.ts";
 import { digestOf } from "./token.ts";
+import type { TokenLimits } from "./token_limits.ts";
 import { refuse } from "./verdict.ts";
 
 /** A JWT of an identity provider has 1 to 2 KiB. */
@@ -135,11 +136,12 @@ class JwtGrant implements Grant {
   readonly principal: string;
   readonly expiresAt: number;
   readonly ports: readonly PortRange[] | undefined;
+  readonly limits: TokenLimits | undefined;
   readonly #source: JwtSource;
   readonly #verified: Verified;
 
   constructor(source: JwtSource, verified: Verified) {
-    const { issuer = "", subject = "", expiresAt, allowance } = verified.claims;
+    const { issuer = "", subject = "", expiresAt, allowance, limits } = verified.claims;
     this.#source = source;
     this.#verified = verified;
     this.owner = subject || issuer || "jwt";
@@ -147,6 +149,7 @@ class JwtGrant implements Grant {
     this.principal = `jwt:${encodeURIComponent(issuer)}:${encodeURIComponent(subject)}`;
     this.expiresAt = expiresAt;
     this.ports = allowance.ports;
+    this.limits = limits;
   }
 
   allows(service: RequestedService): string | undefined {

@@ -7,6 +7,7 @@ import { GatewayError, z } from "../../../core/plugin/mod.ts";
 import { type Allowance, ALLOWANCE_FIELDS } from "./allowance.ts";
 import { isPartyName } from "./printable.ts";
 import { hideTokens, isToken } from "./token.ts";
+import { TOKEN_LIMITS, type TokenLimits } from "./token_limits.ts";
 import { withoutEnvironment } from "./without_environment.ts";
 
 /** An entry of a token file. Times are in milliseconds since 1970. */
@@ -22,6 +23,7 @@ export interface TokenEntry {
   readonly revoked?: number | boolean | undefined;
   /** Absent: the default allowance. */
   readonly allow?: Allowance | undefined;
+  readonly limits?: TokenLimits | undefined;
 }
 
 export type TokenFileResult =
@@ -61,8 +63,10 @@ const allow = z.strictObject({
   hostnames: ALLOWANCE_FIELDS.hostnames.default([]),
   ports: ALLOWANCE_FIELDS.ports.default([]),
   protocols: ALLOWANCE_FIELDS.protocols.optional(),
-}).transform(({ protocols, ...rest }): Allowance => ({
+  share: ALLOWANCE_FIELDS.share.optional(),
+}).transform(({ protocols, share, ...rest }): Allowance => ({
   ...rest,
+  ...(share !== undefined && { share }),
   ...(protocols !== undefined && { protocols }),
 }));
 
@@ -74,6 +78,7 @@ const entry = z.strictObject({
   expires: time.optional(),
   revoked: z.union([z.boolean(), time], { error: `${TIME_MESSAGE}, or true` }).optional(),
   allow: allow.optional(),
+  limits: TOKEN_LIMITS.optional(),
 }, {
   error: ({ code }) => code === "invalid_type" ? "Expected an entry with id, sha256 and created" : undefined,
 });

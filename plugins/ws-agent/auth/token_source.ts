@@ -2,6 +2,7 @@ import { type Allowance, DEFAULT_ALLOWANCE, denialOf } from "./allowance.ts";
 import type { Clock } from "../clock.ts";
 import type { AuthResult, Grant, PortRange, RequestedService } from "./grant.ts";
 import { endOf, type TokenEntry } from "./token_file.ts";
+import type { TokenLimits } from "./token_limits.ts";
 import { TokenTable } from "./token_table.ts";
 import { refuse } from "./verdict.ts";
 
@@ -67,6 +68,10 @@ class TokenGrant implements Grant {
 
   get ports(): readonly PortRange[] | undefined {
     return this.#today?.allow?.ports;
+  }
+
+  get limits(): TokenLimits | undefined {
+    return this.#today?.limits;
   }
 
   allows(service: RequestedService): string | undefined {

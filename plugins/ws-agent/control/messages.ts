@@ -14,7 +14,15 @@ export interface RegisterService {
   /** 0 or absent: assigned. */
   readonly remotePort?: number;
   readonly private?: boolean;
+  /** Whether other agents with the same token may serve it, too, when they ask for it likewise. */
+  readonly shared?: boolean;
+  /** How connections are spread over those who share it. @default "least-streams" */
+  readonly balance?: Balance;
 }
+
+export const BALANCES = ["least-streams", "round-robin", "source-hash"] as const;
+/** How connections are spread over agents that share a service. `source-hash`: by the public client's address. */
+export type Balance = (typeof BALANCES)[number];
 
 /** 0x14: the answer to it. */
 export interface ServiceRegistered {

@@ -1,5 +1,5 @@
 import { z } from "../../../core/plugin/mod.ts";
-import type { RegisterService, ServiceRegistered } from "./messages.ts";
+import { BALANCES, type RegisterService, type ServiceRegistered } from "./messages.ts";
 import { isUuid } from "./uuid.ts";
 
 /** The JSON of the messages 0x13 and 0x14: some hundred bytes, and room for keys that are not known yet. */
@@ -20,6 +20,8 @@ const registerService: z.ZodType<RegisterService> = z.object({
   hostname: text.exactOptional(),
   remotePort: port.exactOptional(),
   private: z.boolean().exactOptional(),
+  shared: z.boolean().exactOptional(),
+  balance: z.enum(BALANCES).exactOptional(),
 });
 
 const serviceRegistered: z.ZodType<ServiceRegistered> = z.object({

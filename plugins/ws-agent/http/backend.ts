@@ -10,8 +10,10 @@ export interface HttpBackend {
    * @throws {GatewayError} `dial-failed`: there is no agent any more (502). `dial-timeout`: it did not come back in time (504).
    * @throws {HttpRefusal} What else the client is to be told: 404, nobody has this name.
    * Anything else is taken for bad luck: it is called once more.
+   *
+   * @param again Whether a stream for the same request has died just now, and whoever served it may be gone. @default false
    */
-  open(signal: AbortSignal): Promise<ByteStream>;
+  open(signal: AbortSignal, again?: boolean): Promise<ByteStream>;
   /** Told of those who keep streams that nobody uses, as long as they do. */
   readonly keepers?: IdleKeepers | undefined;
 }

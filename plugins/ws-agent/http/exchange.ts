@@ -84,7 +84,7 @@ export class Exchange {
     for (let again = false;; again = true) {
       let upstream: Upstream;
       try {
-        const taken = this.#pool.take(this.#repeatable);
+        const taken = this.#pool.take(this.#repeatable, again);
         upstream = taken instanceof Upstream ? taken : await this.#waitFor(taken);
       } catch (error) {
         if (this.#aborted) return ABORTED;

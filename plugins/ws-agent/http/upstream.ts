@@ -58,10 +58,11 @@ export class UpstreamPool implements IdleKeeper {
    * A stream that nobody else uses until it is given back or dropped: an idle one that is still good, else a new one.
    *
    * @param repeatable Whether the request can be sent again, should the stream turn out to be dead.
+   * @param again Whether the request's first stream has died: those that are idle may lead to the same place. @default false
    * @throws What {@link HttpBackend.open} throws, and an `AbortError` when the pool is closed meanwhile.
    */
-  take(repeatable: boolean): Upstream | Promise<Upstream> {
-    for (let idle; (idle = this.#idle.pop()) !== undefined;) {
+  take(repeatable: boolean, again = false): Upstream | Promise<Upstream> {
+    for (let idle; !again && (idle = this.#idle.pop()) !== undefined;) {
       const trusted = repeatable || coarseNow() - idle.idleSince < TRUSTED_IDLE_MS;
       if (trusted && !idle.closed && idle.bytes.available === 0) {
         this.#used.add(idle);
@@ -69,11 +70,11 @@ export class UpstreamPool implements IdleKeeper {
       }
       idle.release();
     }
-    return this.#connect();
+    return this.#connect(again);
   }
 
-  async #connect(): Promise<Upstream> {
-    const stream = await this.#open();
+  async #connect(again: boolean): Promise<Upstream> {
+    const stream = await this.#open(again);
     if (this.#closed) {
       closeQuietly(stream);
       throw OVER;
@@ -83,11 +84,11 @@ export class UpstreamPool implements IdleKeeper {
     return upstream;
   }
 
-  async #open(): Promise<ByteStream> {
+  async #open(again: boolean): Promise<ByteStream> {
     this.#waits ??= new AbortController();
     this.#waiting++;
     try {
-      return await this.#backend.open(this.#waits.signal);
+      return await this.#backend.open(this.#waits.signal, again);
     } finally {
       if (--this.#waiting === 0) this.#waits = undefined; // most connections never wait again
     }

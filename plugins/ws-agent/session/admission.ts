@@ -1,5 +1,5 @@
 import { LogOnce } from "../../../core/data_plane/log_once.ts";
-import type { Endpoint, Log, PlaneContext } from "../../../core/plugin/mod.ts";
+import type { Endpoint, Log, OpenResult, PlaneContext } from "../../../core/plugin/mod.ts";
 import { printable } from "../auth/printable.ts";
 import type { Authenticator, Grant } from "../auth/grant.ts";
 import type { Clock } from "../clock.ts";
@@ -103,9 +103,11 @@ export class Admission {
       id: newId(),
       node,
       holder,
+      party: grant.principal,
       epoch: run.epoch,
       slot: run.slot,
       maxSessions: limits.tunnels,
+      maxSessionsOfParty: grant.limits?.tunnels,
       graceMs: reconnectGraceMs,
     };
     const session = new TunnelSession({
@@ -125,7 +127,7 @@ export class Admission {
     }
     sessions.remove(session);
     if (result === "opened") await registry.close(session.id, 0).catch(() => {});
-    else this.#deny(applicant, DENIALS[result](limits.tunnels));
+    else this.#deny(applicant, DENIALS[result](limits.tunnels, info.maxSessionsOfParty));
     return undefined;
   }
 
@@ -161,11 +163,18 @@ export class Admission {
   }
 }
 
-const DENIALS: Readonly<Record<"superseded" | "limit" | "failed", (tunnels: number) => Denial>> = {
+/** What the registry may answer, and `failed` where it does not. */
+type Unopened = Exclude<OpenResult, "opened"> | "failed";
+
+const DENIALS: Readonly<Record<Unopened, (tunnels: number, ofToken?: number) => Denial>> = {
   superseded: () => ({ reason: "superseded", message: SUPERSEDED }),
   limit: (tunnels) => ({
     reason: "limit",
     message: `This gateway has ${tunnels} tunnels already (limits.tunnels)`,
+  }),
+  party_limit: (_tunnels, ofToken) => ({
+    reason: "limit",
+    message: `This token has ${ofToken} tunnels already (limits.tunnels of the token)`,
   }),
   failed: () => ({ reason: "registry_failed", message: "The gateway cannot open tunnels at the moment" }),
 };

@@ -10,13 +10,14 @@ import {
 import { printable } from "../auth/printable.ts";
 import type { RequestedService } from "../auth/grant.ts";
 import type { WsAgentConfig } from "../config.ts";
-import type { RegisterService, Uuid } from "../control/messages.ts";
+import type { Balance, RegisterService, Uuid } from "../control/messages.ts";
 import type { Counters, RegistrationRefusal } from "../counters.ts";
 import { isServiceName, type LeaseKey, nameKey, portKey, publicNameOf } from "../names.ts";
 import { isIn, portsToTry } from "./port_choice.ts";
 import type { Service } from "./service.ts";
 import type { TunnelSession } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
+import { sharedOf, shareOf } from "./sharing.ts";
 
 /** Why a service is not public now: a word for metric and log, and a text for the agent. */
 export interface RegistrationFailure {
@@ -127,6 +128,9 @@ export class Registrar {
     if (request.private === true) {
       return refusal("not_supported", "Private services are not supported by this gateway yet");
     }
+    if (request.shared && protocol === "tcp" && !request.remotePort) {
+      return refusal("bad_port", "Agents that share a port have to ask for the same one (remotePort)");
+    }
     switch (protocol) {
       case "udp":
         return refusal("not_supported", "Services of udp are not supported by this gateway yet");
@@ -140,12 +144,13 @@ export class Registrar {
 
   async #registerName(
     session: TunnelSession,
-    { name, protocol, hostname, target, terminated }: Registration & Pick<NamedRequest, "protocol">,
+    request: Registration & Pick<NamedRequest, "protocol">,
   ): Promise<Registered> {
+    const { name, protocol, hostname, target, terminated } = request;
     const config = this.#tools.config();
     const publicName = publicNameOf({ name, hostname }, config);
     if ("refused" in publicName) return publicName;
-    const asked: NamedRequest = { name, protocol, ...publicName };
+    const asked: NamedRequest = { name, protocol, ...publicName, ...sharedOf(request) };
     const denied = await this.#denial(session, asked);
     if (denied !== undefined) return denied;
     const port = config.publicPort ?? session.httpsPort;
@@ -160,7 +165,7 @@ export class Registrar {
         : `tls://${asked.hostname}:${port}`,
       ...targetOf(target),
     };
-    return await this.#claim(session, service) ??
+    return await this.#claim(session, service, request.balance) ??
       refusal("held", `"${asked.hostname}" is held by another agent`);
   }
 
@@ -174,7 +179,8 @@ export class Registrar {
         `Port ${remotePort} is not one of this gateway's, ${ports.first} to ${ports.last}`,
       );
     }
-    const denied = await this.#denial(session, { name, protocol: "tcp", port: remotePort });
+    const asked = { name, protocol: "tcp", port: remotePort, ...sharedOf(request) } as const;
+    const denied = await this.#denial(session, asked);
     if (denied !== undefined) return denied;
     const lease = this.#tools.registry.lookup(portKey(remotePort));
     const isAnothers = lease !== undefined && lease.sessions.length > 0 && lease.value["name"] !== name;
@@ -210,32 +216,48 @@ export class Registrar {
   /** @returns `undefined`: another agent holds it. */
   async #claimPort(
     session: TunnelSession,
-    { name, target }: RegisterService,
+    request: RegisterService,
     port: number,
   ): Promise<Registered | undefined> {
+    const { name, target, balance } = request;
     const { config, newId } = this.#tools;
     const service: Service = {
       id: newId(),
       key: portKey(port),
       protocol: "tcp",
-      asked: { name, protocol: "tcp", port },
+      asked: { name, protocol: "tcp", port, ...sharedOf(request) },
       url: `tcp://${config().domain}:${port}`,
       port,
       ...targetOf(target),
     };
-    return await this.#claim(session, service);
+    return await this.#claim(session, service, balance);
   }
 
   /** @returns `undefined`: somebody else holds it. */
-  async #claim(session: TunnelSession, service: Service): Promise<Registered | undefined> {
+  async #claim(
+    session: TunnelSession,
+    service: Service,
+    balance: Balance | undefined,
+  ): Promise<Registered | undefined> {
     const { registry, sessions, listen, served } = this.#tools;
     const { key, protocol, port } = service;
     const taken = otherServiceAt(session, key);
     if (taken !== undefined) {
       return refusal("duplicate", `The service "${taken.asked.name}" of this agent is public there already`);
     }
-    const result = await registry.claim(session.id, key, valueOf(session, service));
+    const maxKeysOfParty = session.grant.limits?.services;
+    const share = shareOf(session, service.asked);
+    const result = await registry.claim(session.id, key, valueOf(session, service, balance), {
+      share,
+      maxKeysOfParty,
+    });
     if (result === "held") return undefined;
+    if (result === "limit") {
+      return refusal(
+        "limit",
+        `This token has ${maxKeysOfParty} services already (limits.services of the token)`,
+      );
+    }
     if (result === "gone" || session.ended !== undefined) {
       return refusal("internal_error", "The tunnel has ended");
     }
@@ -280,11 +302,16 @@ function otherServiceAt(session: TunnelSession, key: LeaseKey): Service | undefi
   return [...session.services.values()].find((service) => service.key === key);
 }
 
-function valueOf({ grant }: TunnelSession, { protocol, asked, port }: Service): LeaseValue {
+function valueOf(
+  { grant }: TunnelSession,
+  { protocol, asked, port }: Service,
+  balance: Balance | undefined,
+): LeaseValue {
   return {
     protocol,
     name: asked.name,
     owner: printable(grant.owner, 100),
     ...(port !== undefined && { port }),
+    ...(asked.shared && balance !== undefined && { balance }),
   };
 }

@@ -22,7 +22,7 @@ export interface TunnelsTools {
   readonly counters: Counters;
   readonly log: Log;
   /** A tunnel has ended, and serves these keys no more. */
-  ended(keys: readonly string[]): void;
+  ended(keys: readonly string[], session: TunnelSession): void;
 }
 
 const END_REASONS: Readonly<Record<SessionEnd["kind"], EndReason>> = {
@@ -91,7 +91,7 @@ export class Tunnels {
     if (reason === "protocol_error" || reason === "control_flood") counters.violations++;
     if (session.opened) this.#logEnd(session, reason, detail);
     this.#depart(session, farewellOf(reason, detail));
-    ended(keys);
+    ended(keys, session);
   }
 
   /** Whether a session's grant is good at this moment; one that is not ends. Asked for every stream, so it costs little. */

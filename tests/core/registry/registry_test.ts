@@ -53,7 +53,7 @@ Deno.test("a claim is seen by every node, by key and by holder", async () => {
       holder: "token:1/agent",
       epoch: 1,
       value: { service: "app" },
-      sessions: [{ id: "s1", node: "a" }],
+      sessions: [{ id: "s1", node: "a", holder: "token:1/agent" }],
     });
     assert.deepEqual(registry.leasesOf("token:1/agent").map(({ key }) => key), [KEY]);
     assert.deepEqual(registry.leasesOf("token:2/agent"), []);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { HttpRefusal } from "../../../plugins/ws-agent/http/refusal.ts";
 import { type ByteStream, closeQuietly, writeAll } from "../../../core/byte_stream.ts";
 import { checkValue } from "../../../core/config/issues.ts";
 import { relay } from "../../../core/data_plane/relay.ts";
@@ -89,6 +90,7 @@ export class TestGateway implements AsyncDisposable {
   readonly portsInUse = new Set<number>();
   readonly #clock: Clock;
   readonly #grant: Grant | undefined;
+  readonly #nodes: number;
   readonly #viewOf: (registry: LocalRegistry, node: NodeId) => Registry;
   #section: Record<string, unknown>;
   #tokens: string;
@@ -112,6 +114,7 @@ export class TestGateway implements AsyncDisposable {
     this.#clock = clock;
     this.#section = section;
     this.#tokens = tokens;
+    this.#nodes = nodes;
     for (let node = 0; node < nodes; node++) this.#start(node);
   }
 
@@ -223,7 +226,7 @@ export class TestGateway implements AsyncDisposable {
     const plane: PlaneContext = {
       node,
       registry: this.#viewOf(this.registry, node),
-      nodes: 2,
+      nodes: this.#nodes,
       isFirst: index === 0,
       ports: [],
       httpsPort: 443,
@@ -272,8 +275,15 @@ export class TestGateway implements AsyncDisposable {
   async #openOn(from: number, to: NodeId, purpose: string, info: ConnectionInfo): Promise<ByteStream> {
     const handedOver = { from: nodeId(from), purpose };
     const { source, destination } = info;
-    const upstream = await this.connect(connection({ source, destination, handedOver }), indexOf(to));
     const [ours, theirs] = pipe();
+    let upstream: ByteStream;
+    try {
+      upstream = await this.connect(connection({ source, destination, handedOver }), indexOf(to));
+    } catch (error) {
+      if (!(error instanceof HttpRefusal)) throw error;
+      closeQuietly(theirs); // all that another data plane hears of it
+      return ours;
+    }
     const counts = { sent: { bytes: 0 }, received: { bytes: 0 } };
     this.#run(
       relay({ client: theirs, upstream, ...counts }).then(() => {

@@ -19,7 +19,7 @@ export function laggingView(registry: LocalRegistry, node: NodeId, random: () =>
     );
   const replica = new RegistryReplica(node, {
     open: (session) => ask(() => registry.open(session)),
-    claim: (id, key, value) => ask(() => registry.claim(id, key, value)),
+    claim: (...claim) => ask(() => registry.claim(...claim)),
     release: (id, key) => ask(() => registry.release(id, key)),
     close: (id, graceMs) => ask(() => registry.close(id, graceMs)),
   });

@@ -14,12 +14,13 @@ const NEVER = new AbortController().signal;
 function streamsBy(find: () => Found, openOn: (waiting: Waiting) => Promise<never>, grace = 0) {
   const waiting = new Waiting(SYSTEM_CLOCK);
   const streams = new PublicStreams({
-    directory: { find } as unknown as Directory,
+    directory: { choose: find, find } as unknown as Directory,
     waiting,
     plane: { openOn: () => openOn(waiting) },
     clock: SYSTEM_CLOCK,
     reconnectGraceMs: () => grace,
     mayServe: () => true,
+    throttle: (stream) => stream,
   });
   return { waiting, open: () => streams.open({ key: KEY, connection: connection(), signal: NEVER }) };
 }

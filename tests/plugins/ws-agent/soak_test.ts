@@ -1,11 +1,11 @@
 /** Agents and clients that come, go and break off in every order leave nothing behind. */
 import assert from "node:assert/strict";
 import { type ByteStream, closeQuietly } from "../../../core/byte_stream.ts";
-import type { RegisterService } from "../../../plugins/ws-agent/control/messages.ts";
+import { BALANCES, type RegisterService } from "../../../plugins/ws-agent/control/messages.ts";
 import type { TestAgent } from "../../support/test_agent.ts";
 import { until } from "../../support/until.ts";
 import { tlsConnection } from "../connection.ts";
-import { get, portConnection, roundTrip, TestGateway } from "./harness.ts";
+import { get, portConnection, roundTrip, TestGateway, tokenEntry, TOKENS } from "./harness.ts";
 import { laggingView } from "./lagging_registry.ts";
 
 const STEPS = 100;
@@ -17,6 +17,10 @@ const SERVICES: readonly RegisterService[] = [
   { name: "ssh", protocol: "tcp", remotePort: 30_003 },
   { name: "any", protocol: "tcp" },
 ];
+
+/** Both agents may share, and what goes through their tunnels is counted. */
+const MAY_SHARE =
+  'allow: { subdomains: ["*"], ports: "30000-30009", share: true }, limits: { bandwidth: 64KiB }';
 
 /** Numbers that look random, and are the same for the same seed (mulberry32). */
 function randomFrom(seed: number): () => number {
@@ -108,10 +112,10 @@ class Actor {
   async #register(): Promise<void> {
     const agent = this.#agent;
     const from = agent?.received.length ?? 0;
-    await agent?.send({
-      type: "registerService",
-      ...SERVICES[this.#below(SERVICES.length)] ?? assert.fail(),
-    });
+    const service = SERVICES[this.#below(SERVICES.length)] ?? assert.fail();
+    const balance = BALANCES[this.#below(BALANCES.length)] ?? assert.fail();
+    const sharing = this.#below(2) === 0 ? { shared: true, balance } : {};
+    await agent?.send({ type: "registerService", ...service, ...sharing });
     if (this.#below(3) === 0) return; // and does not wait for the answer
     const answer = await until(
       () =>
@@ -180,6 +184,7 @@ for (const seed of [1, 2]) {
     {
       await using gateway = new TestGateway({
         nodes: NODES,
+        tokens: tokenEntry("alice", TOKENS.alice, MAY_SHARE),
         section: { reconnectGrace: "60ms", heartbeat: { interval: "200ms", timeout: "600ms" } },
         viewOf: (registry, node) => laggingView(registry, node, random),
       });

@@ -24,7 +24,7 @@ reconnect: { min: 1s, max: 5m }
 services:
   - { name: app, protocol: http, target: 8080, hostname: App.Example.com, proxyProtocol: v2 }
   - { name: dev, protocol: http, target: "https://10.0.0.5" }
-  - { name: ssh, protocol: tcp, target: "[::1]:22", remotePort: 2222 }
+  - { name: ssh, protocol: tcp, target: "[::1]:22", remotePort: 2222, share: true, balance: source-hash }
   - { name: db, protocol: tls, target: "db.internal:5432" }
   - { name: inside, protocol: tcp, target: "10.0.0.50:8080", private: true }
   - { name: game, protocol: udp, target: "127.0.0.1:27015" }
@@ -53,6 +53,8 @@ services:
             protocol: "tcp",
             target: { host: "::1", port: 22, tls: false },
             remotePort: 2222,
+            share: true,
+            balance: "source-hash",
             ...off,
           },
           { name: "db", protocol: "tls", target: { host: "db.internal", port: 5432, tls: false }, ...off },
@@ -148,6 +150,18 @@ const WRONG: readonly (readonly [text: string, ...says: string[]])[] = [
   [
     `${GOOD}services: [{ name: a, protocol: tls, target: 1, remotePort: 1 }]`,
     "services[0].remotePort: Only tcp and udp have ports",
+  ],
+  [
+    `${GOOD}services: [{ name: a, protocol: tcp, target: 1, share: true }]`,
+    "services[0].remotePort: Required with share",
+  ],
+  [
+    `${GOOD}services: [{ name: a, protocol: http, target: 1, balance: round-robin }]`,
+    "services[0].balance: Only for a service with share",
+  ],
+  [
+    `${GOOD}services: [{ name: a, protocol: http, target: 1, share: true, balance: fair }]`,
+    'services[0].balance: Expected "least-streams", "round-robin" or "source-hash", got "fair"',
   ],
   [
     `${GOOD}services: [{ name: a, protocol: tcp, target: "http://a" }]`,

@@ -6,7 +6,7 @@ export const B = "ffeeddcc-bbaa-9988-7766-554433221100", B_HEX = "ffeeddccbbaa99
 const json = (text: string) => new TextEncoder().encode(text).toHex();
 const REGISTER = '{"name":"app","protocol":"http"}';
 const REGISTER_ALL =
-  '{"name":"db","protocol":"tls","target":"127.0.0.1:5432","hostname":"db.example.com","remotePort":0,"private":true}';
+  '{"name":"db","protocol":"tls","target":"127.0.0.1:5432","hostname":"db.example.com","remotePort":0,"private":true,"shared":true,"balance":"source-hash"}';
 const REGISTERED = `{"serviceId":"${A}","name":"app","url":"https://app.example.com"}`;
 const REGISTERED_ALL = `{"serviceId":"${B}","name":"ssh","url":"tcp://example.com:30001","remotePort":30001}`;
 
@@ -43,6 +43,8 @@ export const SAMPLES: readonly { readonly hex: string; readonly message: Control
       hostname: "db.example.com",
       remotePort: 0,
       private: true,
+      shared: true,
+      balance: "source-hash",
     },
   },
   {
