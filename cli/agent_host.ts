@@ -3,7 +3,8 @@ import { rootCertificates } from "node:tls";
 import type { Log } from "../core/log.ts";
 import { ManagedWorker } from "../core/supervisor/managed_worker.ts";
 import type { AgentEnd, AgentEvent, AgentStatus } from "../plugins/ws-agent/agent/events.ts";
-import type { AgentSettings } from "../plugins/ws-agent/agent/settings.ts";
+import type { AgentService, AgentSettings } from "../plugins/ws-agent/agent/settings.ts";
+import { knownHosts } from "../plugins/ws-agent/agent/target.ts";
 import type { AgentOwnerMethods, AgentWorkerMethods } from "../plugins/ws-agent/agent/worker_methods.ts";
 import { dealOut, unitName, unitPermissions, type UnitPlan } from "./agent_units.ts";
 
@@ -93,7 +94,8 @@ export class AgentHost {
     for (const { worker } of this.#units) worker.rpc?.notify("stopNow");
   }
 
-  async #change(settings: AgentSettings): Promise<void> {
+  async #change(given: AgentSettings): Promise<void> {
+    const settings = { ...given, services: await Promise.all(given.services.map(withAddresses)) };
     this.#settings = settings;
     const plans = dealOut(this.#units.map(({ plan }) => plan), settings);
     const kept: Unit[] = [];
@@ -137,8 +139,7 @@ export class AgentHost {
           ended: (end) => {
             if (end.kind === "lost") this.#lose(end);
           },
-          lookUp: async (name) =>
-            (await lookup(name, { all: true, verbatim: true })).map(({ address }) => address),
+          lookUp,
         } satisfies AgentOwnerMethods,
         setUp: async (rpc) =>
           await rpc.call("start", {
@@ -154,6 +155,17 @@ export class AgentHost {
   #settingsOf({ index, services }: UnitPlan): AgentSettings {
     return { ...this.#settings, name: unitName(this.#settings.name, index), services };
   }
+}
+
+async function lookUp(name: string): Promise<readonly string[]> {
+  return (await lookup(name, { all: true, verbatim: true })).map(({ address }) => address);
+}
+
+/** Datagrams are sent to addresses: a worker that may send to a name is of no use. One that is not known now has none. */
+async function withAddresses(service: AgentService): Promise<AgentService> {
+  const { protocol, target } = service;
+  if (protocol !== "udp" || knownHosts(target) !== undefined) return service;
+  return { ...service, addresses: await lookUp(target.host).catch(() => []) };
 }
 
 function add(a: AgentStatus, b: AgentStatus): AgentStatus {

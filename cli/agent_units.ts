@@ -6,7 +6,7 @@ import {
   type AgentSettings,
   registrationKey,
 } from "../plugins/ws-agent/agent/settings.ts";
-import { targetPermissions } from "../plugins/ws-agent/agent/target.ts";
+import { datagramPermissions, targetPermissions } from "../plugins/ws-agent/agent/target.ts";
 
 /** What one worker of an agent may connect to, and what it serves. */
 export interface UnitPlan {
@@ -23,7 +23,11 @@ export function netOf(
   services: readonly AgentService[],
 ): string[] {
   const toGateway = formatHostPort(firstHop(hop));
-  return [...new Set([toGateway, ...services.flatMap(({ target }) => targetPermissions(target))])].toSorted();
+  return [...new Set([toGateway, ...services.flatMap(permissionsOf)])].toSorted();
+}
+
+function permissionsOf({ protocol, target, addresses }: AgentService): string[] {
+  return protocol === "udp" ? datagramPermissions(target, addresses) : targetPermissions(target);
 }
 
 /** The permissions of a worker that may connect to these and do nothing else. */
@@ -62,8 +66,8 @@ export function dealOut(present: readonly UnitPlan[], settings: AgentSettings): 
   }
   return plans;
 
-  function fits({ net }: UnitPlan, { target }: AgentService): boolean {
-    return covers(net, targetPermissions(target));
+  function fits({ net }: UnitPlan, service: AgentService): boolean {
+    return covers(net, permissionsOf(service));
   }
 }
 

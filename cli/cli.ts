@@ -11,6 +11,7 @@ import { statusCommand } from "./commands/status.ts";
 import { tcpCommand } from "./commands/tcp.ts";
 import { tlsCommand } from "./commands/tls.ts";
 import { tokenCommand } from "./commands/token.ts";
+import { udpCommand } from "./commands/udp.ts";
 import { EXIT } from "./exit_codes.ts";
 
 /**
@@ -32,6 +33,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .addCommand(agentCommand())
     .addCommand(httpCommand())
     .addCommand(tcpCommand())
+    .addCommand(udpCommand())
     .addCommand(tlsCommand())
     .addCommand(tokenCommand())
     .showHelpAfterError("(postern --help shows the commands)");

@@ -18,7 +18,7 @@ import { openTunnelOutput, type TunnelOutput } from "./tunnel_output.ts";
 import { TunnelState } from "./tunnel_state.ts";
 
 /** The protocols that have a quick command. */
-export type QuickProtocol = "http" | "tcp" | "tls";
+export type QuickProtocol = "http" | "tcp" | "tls" | "udp";
 
 /** The options of the quick commands, as commander gives them. */
 export interface ExposeOptions extends GatewayOptions {
@@ -53,7 +53,8 @@ export async function expose(protocol: QuickProtocol, target: string, options: E
     services: [service],
   };
   const state = new TunnelState(service, formatGateway(choice.gateway));
-  const silence = await listens(service.target)
+  // Whether somebody takes datagrams, nobody can tell.
+  const silence = protocol === "udp" || await listens(service.target)
     ? undefined
     : `Nothing listens on ${formatTarget(service.target)} yet`;
   using output = openTunnelOutput(state);
@@ -160,7 +161,7 @@ function readTarget(protocol: QuickProtocol, text: string): Target {
 
 /** One that follows from what is asked for where it can: it is in the gateway's log. */
 function defaultName(protocol: QuickProtocol, { port }: Target, { hostname }: ExposeOptions): string {
-  if (protocol === "tcp") return `tcp-${port}`;
+  if (protocol === "tcp" || protocol === "udp") return `${protocol}-${port}`;
   return hostname?.split(".", 1)[0] ?? randomName();
 }
 

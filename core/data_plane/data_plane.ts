@@ -12,6 +12,7 @@ import type { PluginHandle } from "../plugin/host.ts";
 import { AdminGuard } from "./admin_guard.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionRecord } from "./connection_record.ts";
+import { DatagramSockets } from "./datagram_sockets.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
 import { Neighbours } from "./handover.ts";
@@ -58,6 +59,7 @@ export class DataPlane {
   /** The other data planes; absent where this is the only one. */
   readonly neighbours: Neighbours | undefined;
   readonly listeners: Listeners;
+  readonly datagrams = new DatagramSockets();
   readonly #connections = new Map<string, Connection>();
   readonly #retired: TimedQueues[] = [];
   #queues: TimedQueues;
@@ -192,6 +194,7 @@ export class DataPlane {
   /** Ends everything at once. Harmless when called twice. */
   async close(): Promise<void> {
     const accepted = this.listeners.stop();
+    this.datagrams.close();
     this.router.release();
     await accepted; // what was just being accepted is among the connections then
     for (const connection of this.#connections.values()) connection.end("drained");

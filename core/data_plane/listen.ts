@@ -22,7 +22,8 @@ export function openListener(
   }
 }
 
-function listenFault(address: string, cause: unknown): GatewayError {
+/** What went wrong with listening, for people. */
+export function listenFault(address: string, cause: unknown): GatewayError {
   if (cause instanceof Deno.errors.AddrInUse) {
     const message =
       `Cannot listen on "${address}": the address is in use; stop the other program or choose another port`;

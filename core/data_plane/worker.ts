@@ -110,6 +110,7 @@ function planeFor(plugin: string): PlaneContext {
     },
     registry: registryOf(plugin),
     listen: (address) => started().listeners.listenFor(plugin, address),
+    listenDatagrams: (address) => started().datagrams.listen(address),
     openOn: (node, purpose, connection) => started().openOn(plugin, node, purpose, connection),
   };
 }

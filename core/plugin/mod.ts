@@ -54,7 +54,7 @@ export {
   type TerminatedTls,
   type UpstreamTls,
 } from "./contract.ts";
-export { type PlaneContext, type PluginListener } from "./plane_context.ts";
+export { type DatagramSocket, type PlaneContext, type PluginListener } from "./plane_context.ts";
 export {
   type MetricSample,
   type NumberSample,

@@ -24,6 +24,13 @@ export interface PlaneContext {
    */
   listen(address: { readonly hostname: string; readonly port: number }): PluginListener;
   /**
+   * Opens a UDP socket for this plugin, which gets every datagram that comes to it. Unlike a TCP port it can be open in one data
+   * plane only.
+   *
+   * @throws {GatewayError} `address-in-use`, `permission-denied` or `listen-failed`.
+   */
+  listenDatagrams(address: { readonly hostname: string; readonly port: number }): DatagramSocket;
+  /**
    * Opens a stream to this plugin on another data plane, which is asked about it as about a connection, with
    * `handedOver.purpose`. It carries bytes as they are.
    *
@@ -31,6 +38,21 @@ export interface PlaneContext {
    * @throws {GatewayError} `dial-failed`: that data plane is not there.
    */
   openOn(node: NodeId, purpose: string, connection: ConnectionInfo): Promise<ByteStream>;
+}
+
+/** A UDP socket. Owned by the plugin that opened it; the data plane's end closes it, too. */
+export interface DatagramSocket {
+  /** As bound. */
+  readonly port: number;
+  /**
+   * The next datagram, in a prefix of `into`, and whom it is from. One that is longer than `into` is cut without a word. One may be
+   * pending at a time. Rejects once the socket is closed.
+   */
+  receive(into: Uint8Array): Promise<[Uint8Array, Deno.Addr]>;
+  /** Sends a datagram of 65,507 bytes at most; `data` must stay as it is until then. Rejects when the system refuses it. */
+  send(data: Uint8Array, to: Deno.Addr): Promise<number>;
+  /** Harmless when repeated. */
+  close(): void;
 }
 
 /** Owned by the plugin that opened it. Closing it twice is harmless; what was accepted goes on. */

@@ -48,6 +48,10 @@ export interface TunnelLimits {
   readonly servicesPerTunnel: number;
   readonly streamsPerTunnel: number;
   readonly failedAuthPerMinute: number;
+  /** Sources that talk to udp services, in each data plane: in all, to one port, and of one address (or /64 of IPv6). */
+  readonly udpFlows: number;
+  readonly udpFlowsPerPort: number;
+  readonly udpFlowsPerSource: number;
 }
 
 /** RFC 7518 §3.2: a key for HS256 is at least as long as the hash. */
@@ -125,6 +129,9 @@ const limits = z.strictObject({
   servicesPerTunnel: z.int().min(1).max(10_000).default(50),
   streamsPerTunnel: z.int().min(1).max(100_000).default(1000),
   failedAuthPerMinute: z.int().min(0).max(100_000).default(10),
+  udpFlows: z.int().min(1).max(1_000_000).default(10_000),
+  udpFlowsPerPort: z.int().min(1).max(100_000).default(1000),
+  udpFlowsPerSource: z.int().min(1).max(100_000).default(100),
 });
 
 const idleTimeout = duration().prefault(0).refine((ms) => ms === 0 || ms >= MIN_IDLE_MS, {

@@ -2,7 +2,7 @@ import { canonicalName } from "../../core/plugin/mod.ts";
 import type { WsAgentConfig } from "./config.ts";
 
 /** What leases are keyed by. `http` and `tls` share the names. */
-export type LeaseKey = `name:${string}` | `port:${number}`;
+export type LeaseKey = `name:${string}` | `port:${number}` | `udp:${number}`;
 
 /** @param host Canonical. */
 export function nameKey(host: string): LeaseKey {
@@ -13,14 +13,24 @@ export function portKey(port: number): LeaseKey {
   return `port:${port}`;
 }
 
+/** A UDP port: one of the same number may be somebody else's for TCP. */
+export function udpKey(port: number): LeaseKey {
+  return `udp:${port}`;
+}
+
 /** The host name in a key, or nothing when it is one of a port. */
 export function hostOfKey(key: string): string | undefined {
   return key.startsWith("name:") ? key.slice(5) : undefined;
 }
 
-/** The port in a key, or nothing when it is one of a name. */
+/** The TCP port in a key, or nothing when it is another one. */
 export function portOfKey(key: string): number | undefined {
   return key.startsWith("port:") ? Number(key.slice(5)) : undefined;
+}
+
+/** The UDP port in a key, or nothing when it is another one. */
+export function udpPortOfKey(key: string): number | undefined {
+  return key.startsWith("udp:") ? Number(key.slice(4)) : undefined;
 }
 
 /** Where a service is to be public. */

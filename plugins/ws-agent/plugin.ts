@@ -19,7 +19,7 @@ import type { Uuid } from "./control/messages.ts";
 import { Counters } from "./counters.ts";
 import { Directory } from "./directory.ts";
 import { AgentEndpoint } from "./endpoint.ts";
-import { nameKey, portKey } from "./names.ts";
+import { nameKey, portKey, udpKey, udpPortOfKey } from "./names.ts";
 import { NodeTunnelManager } from "./nodes/manager.ts";
 import { nodeTunnelsOf } from "./nodes/config.ts";
 import { PlainHttp } from "./plain_http.ts";
@@ -34,6 +34,8 @@ import { Registrar } from "./session/registrar.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Tunnels } from "./session/tunnels.ts";
 import { Throttles } from "./throttle/throttles.ts";
+import { UdpCounters } from "./udp/udp_counters.ts";
+import { UdpPorts } from "./udp/udp_ports.ts";
 import { Waiting } from "./waiting.ts";
 import type { YamuxOptions, YamuxSession } from "./yamux/yamux.ts";
 
@@ -57,6 +59,7 @@ export interface WsAgentTools {
 
 /** How long connections that come out of node tunnels may take to finish when the gateway is about to end. */
 const NODE_DRAIN_MS = 30_000;
+const NEVER_ABORTED = new AbortController().signal;
 
 /** Lets agents in, and brings the public to their services. One in each data plane; what they share is the registry. */
 export class WsAgentPlugin implements Plugin {
@@ -67,6 +70,8 @@ export class WsAgentPlugin implements Plugin {
   readonly #directory: Directory;
   readonly #ports: TunnelPorts;
   readonly #throttles: Throttles;
+  readonly #udp: UdpPorts;
+  readonly #udpCounters = new UdpCounters();
   readonly #tunnels: Tunnels;
   readonly #streams: PublicStreams;
   readonly #router: TunnelRouter;
@@ -109,9 +114,24 @@ export class WsAgentPlugin implements Plugin {
       throttle: (stream, session) => throttles.throttle(stream, session),
     });
     this.#router = new TunnelRouter({ name, config, directory, streams });
+    const flowPrefix = `u${tools.newId().slice(0, 8)}-`;
+    let flowsBegun = 0;
+    const udp = this.#udp = new UdpPorts({
+      ...shared,
+      counters: this.#udpCounters,
+      limits: () => this.#config.limits,
+      nextId: () => `${flowPrefix}${(flowsBegun++).toString(36)}`,
+      open: (connection) =>
+        streams.tryOpen({
+          key: udpKey(connection.destination.port),
+          protocol: "udp",
+          connection,
+          signal: NEVER_ABORTED,
+        }),
+    }, initial.portsAddress);
     const registrar = new Registrar({
       ...shared,
-      listen: (port) => ports.listen(port),
+      listen: (port, protocol) => protocol === "tcp" ? ports.listen(port) : udp.listen(port),
       served: (key) => waiting.wake(key),
     });
     const admission = new Admission({
@@ -127,6 +147,7 @@ export class WsAgentPlugin implements Plugin {
       changed: (key, lease) => {
         ports.changed(key, lease);
         directory.changed(key, lease);
+        udp.changed(key, lease);
         waiting.wake(key);
         http.changed(key);
       },
@@ -156,7 +177,10 @@ export class WsAgentPlugin implements Plugin {
   open(connection: ConnectionInfo, { signal }: { readonly signal: AbortSignal }): Promise<ByteStream> {
     const { handedOver, listener, destination, tls } = connection;
     if (handedOver?.purpose !== undefined) {
-      return this.#streams.open({ key: handedOver.purpose, connection, signal });
+      const wanted = { key: handedOver.purpose, connection, signal };
+      return udpPortOfKey(wanted.key) === undefined
+        ? this.#streams.open(wanted)
+        : this.#streams.openNow(wanted);
     }
     return listener === this.#tools.name
       ? this.#streams.open({ key: portKey(destination.port), protocol: "tcp", connection, signal })
@@ -171,7 +195,7 @@ export class WsAgentPlugin implements Plugin {
     this.#tools.authenticator.reload(checked, files); // throws before anything has changed
     this.#config = checked;
     this.#directory.streamsPerTunnel = checked.limits.streamsPerTunnel;
-    this.#ports.address = checked.portsAddress;
+    this.#ports.address = this.#udp.address = checked.portsAddress;
     this.#tunnels.retime();
     this.#tunnels.recheck();
     this.#throttles.refresh();
@@ -203,6 +227,7 @@ export class WsAgentPlugin implements Plugin {
 
   drain(): void {
     void this.#nodeTunnels?.stopAll(NODE_DRAIN_MS);
+    this.#udp.drain();
     this.#tunnels.drain();
     this.#http.drain();
     this.#endpoint.close();
@@ -213,6 +238,7 @@ export class WsAgentPlugin implements Plugin {
     this.#waiting.endAll();
     this.#endpoint.close();
     this.#ports.closeAll();
+    this.#udp.closeAll();
     this.#tools.authenticator[Symbol.dispose]();
     await this.#nodeTunnels?.[Symbol.asyncDispose]();
     await this.#tunnels[Symbol.asyncDispose]();
@@ -249,6 +275,9 @@ export class WsAgentPlugin implements Plugin {
       arrivals: this.#endpoint.arrivals,
       waiting: this.#waiting.size,
       openPorts: this.#ports.open,
+      udpPorts: this.#udp.open,
+      udpFlows: this.#udp.flows,
+      udpCounters: this.#udpCounters,
       nodeTunnels: this.#nodeTunnels?.list() ?? [],
     };
   }

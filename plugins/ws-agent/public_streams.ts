@@ -54,6 +54,22 @@ export class PublicStreams {
     return await this.#attempt(wanted, false) ?? await this.#keepTrying(wanted);
   }
 
+  /**
+   * As {@link open}, for those who do not wait.
+   *
+   * @returns `undefined`: its agent is not there at the moment.
+   */
+  tryOpen(wanted: Wanted): Promise<ByteStream | undefined> {
+    return this.#attempt(wanted, true);
+  }
+
+  /** As {@link open}, without waiting for an agent that is not there. */
+  async openNow(wanted: Wanted): Promise<ByteStream> {
+    const stream = await this.tryOpen(wanted);
+    if (stream === undefined) throw gone(wanted.key);
+    return stream;
+  }
+
   /** A change that comes while an attempt is under way counts too: the wait begins before it. */
   async #keepTrying(wanted: Wanted): Promise<ByteStream> {
     const { waiting, clock, reconnectGraceMs } = this.#tools;

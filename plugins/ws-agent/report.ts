@@ -2,10 +2,11 @@ import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "../../cor
 import { printable } from "./auth/printable.ts";
 import type { AuthRefusal } from "./auth/grant.ts";
 import { type Counters, gauge } from "./counters.ts";
-import { hostOfKey, portOfKey } from "./names.ts";
+import { hostOfKey, portOfKey, udpPortOfKey } from "./names.ts";
 import type { NodeTunnelState, NodeTunnelStatus } from "./nodes/node_tunnel.ts";
 import { AGENT_KINDS } from "./session/agent_speech.ts";
 import type { TunnelSession } from "./session/session.ts";
+import type { UdpCounters } from "./udp/udp_counters.ts";
 import type { Sessions } from "./session/sessions.ts";
 
 /** What there is to tell of, in one data plane. */
@@ -18,12 +19,17 @@ export interface Reported {
   /** Public connections that wait for an agent to come back. */
   readonly waiting: number;
   readonly openPorts: readonly number[];
+  readonly udpPorts: readonly number[];
+  readonly udpFlows: number;
+  readonly udpCounters: UdpCounters;
   /** Empty where another data plane has them. */
   readonly nodeTunnels: readonly NodeTunnelStatus[];
 }
 
 /** Agents may come at any time, so it is ready as soon as it runs. */
-export function statusOf({ sessions, arrivals, waiting, openPorts, nodeTunnels }: Reported): PluginStatus {
+export function statusOf(
+  { sessions, arrivals, waiting, openPorts, udpPorts, udpFlows, nodeTunnels }: Reported,
+): PluginStatus {
   const open = openOf(sessions);
   return {
     ready: true,
@@ -32,6 +38,8 @@ export function statusOf({ sessions, arrivals, waiting, openPorts, nodeTunnels }
       services: open.reduce((sum, { services }) => sum + services.size, 0),
       streams: streamsOf(open),
       ports: openPorts.length,
+      udpPorts: udpPorts.length,
+      udpFlows,
       arriving: arrivals,
       waiting,
       ...(nodeTunnels.length > 0 && { nodeTunnels }),
@@ -48,7 +56,7 @@ export function routesOf(sessions: Sessions): RouteInfo[] {
   return [...sessions.keys()].map(([key, serving]) => {
     const [service] = serving.values();
     return {
-      match: hostOfKey(key) ?? `port ${portOfKey(key)}`,
+      match: matchOf(key),
       action: `${service?.protocol} tunnel to "${service?.asked.name}"`,
       targets: [...serving.keys()].map(({ id, grant, streams, takesStreams }) => ({
         target: `${printable(grant.owner, 100)}@${id.slice(0, 8)}`,
@@ -59,8 +67,13 @@ export function routesOf(sessions: Sessions): RouteInfo[] {
   });
 }
 
+function matchOf(key: string): string {
+  const udpPort = udpPortOfKey(key);
+  return hostOfKey(key) ?? (udpPort === undefined ? `port ${portOfKey(key)}` : `UDP port ${udpPort}`);
+}
+
 export function metricsOf(
-  { sessions, counters, authFailures, waiting, nodeTunnels }: Reported,
+  { sessions, counters, authFailures, waiting, udpFlows, udpCounters, nodeTunnels }: Reported,
 ): MetricSample[] {
   const open = openOf(sessions);
   return [
@@ -70,6 +83,8 @@ export function metricsOf(
     }),
     gauge("tunnel_streams_active", "Public connections and requests that tunnels carry.", streamsOf(open)),
     gauge("tunnel_waiting", "Public connections that wait for an agent to come back.", waiting),
+    gauge("udp_flows", "Sources that talk to udp services.", udpFlows),
+    ...udpCounters.samples(),
     ...counters.samples(authFailures),
     ...nodeTunnelMetrics(nodeTunnels),
   ];

@@ -28,6 +28,8 @@ export interface StreamHeader {
   /** The public client, and where it connected to. */
   readonly source: Endpoint;
   readonly destination: Endpoint;
+  /** Whether the stream carries datagrams of UDP, each behind its length. */
+  readonly datagrams?: true;
   /** The host name that was asked for, canonical; absent for a service that is reached by its port. */
   readonly name?: string;
   /** As in the gateway's log: 1 to 128 printable ASCII characters. */
@@ -46,7 +48,7 @@ export class StreamHeaderFault extends Error {
  * @throws {RangeError} For a value that it cannot hold.
  */
 export function encodeStreamHeader(header: StreamHeader): Uint8Array {
-  const { source, destination, name, connectionId, serviceId } = header;
+  const { source, destination, datagrams, name, connectionId, serviceId } = header;
   if (!isConnectionId(connectionId)) throw new RangeError(`A stream cannot have the id "${connectionId}"`);
   if (name !== undefined && canonicalName(name) !== name) {
     throw new RangeError(`"${name}" is no canonical host name`);
@@ -56,7 +58,7 @@ export function encodeStreamHeader(header: StreamHeader): Uint8Array {
     { type: SERVICE_ID, value: uuidToBytes(serviceId) },
   ];
   if (name !== undefined) tlvs.unshift({ type: TLV.authority, value: ascii(name) });
-  return encodeProxyV2(source, destination, tlvs);
+  return encodeProxyV2(source, destination, tlvs, "proxy", datagrams ? "udp" : "tcp");
 }
 
 /** The runtime's encoder takes longer for so little. */
@@ -113,9 +115,11 @@ export function parseStreamHeader(
     return undefined;
   }
   if (parsed.length > MAX_STREAM_HEADER_BYTES) throw tooLong(parsed.length);
-  const { source, destination, tlvs } = parsed.value;
+  const { datagrams, tlvs } = parsed.value;
+  const { source, destination } = datagrams ?? parsed.value;
   if (source === undefined || destination === undefined) throw fault("Stream header without addresses");
-  return { header: { source, destination, ...readTlvs(tlvs) }, length: parsed.length };
+  const kind = datagrams && { datagrams: true as const };
+  return { header: { source, destination, ...kind, ...readTlvs(tlvs) }, length: parsed.length };
 }
 
 function readTlvs(tlvs: readonly Tlv[]): Omit<StreamHeader, "source" | "destination"> {

@@ -68,6 +68,8 @@ export const TUNNEL_GOALS: readonly Goal[] = [
   { metric: "HTTP new connections", peer: "postern", than: ["frp"], atLeast: 1 },
   { metric: "HTTP keep-alive", peer: "postern-ws", than: ["frp-plain"], atLeast: 1 },
   { metric: "HTTP new connections", peer: "postern-ws", than: ["frp-plain"], atLeast: 1 },
+  { metric: "UDP round trips/s", peer: "postern", atLeast: 40_000 },
+  { metric: "UDP loss at 20000/s", peer: "postern", atMost: 0 },
   ...[{ peer: "postern", than: ENCRYPTED }, { peer: "postern-ws", than: PLAIN }].flatMap((pair) => [
     ...MORE_IS_BETTER.map((metric) => ({ metric, ...pair, atLeast: 1 })),
     ...LESS_IS_BETTER.map((metric) => ({ metric, ...pair, atMost: 1 })),

@@ -8,7 +8,12 @@ export interface ServicePorts {
   readonly sink: number;
   /** Sends without end, once it has been sent something. */
   readonly source: number;
+  /** Sends back every datagram of UDP. */
+  readonly datagrams: number;
 }
+
+/** Those of them that take connections. */
+export type StreamService = Exclude<keyof ServicePorts, "datagrams">;
 
 /** Where clients connect to. */
 export interface TunnelTarget {
@@ -34,7 +39,14 @@ interface Bulk {
 /** What the clients are asked for: one line of JSON, one line of JSON back. */
 export type TunnelJob =
   /** Tries until the way to an echo, or to an HTTP service, is open. */
-  | { readonly kind: "ready"; readonly to: TunnelTarget; readonly host?: string; readonly seconds: number }
+  | {
+    readonly kind: "ready";
+    readonly to: TunnelTarget;
+    readonly host?: string;
+    /** Of a datagram to an echo of UDP. */
+    readonly bytes?: number;
+    readonly seconds: number;
+  }
   /** Requests one after the other on each of `connections`, or each on a connection of its own. */
   | {
     readonly kind: "keep-alive" | "fresh";
@@ -60,6 +72,15 @@ export type TunnelJob =
     readonly bulk: Bulk;
     readonly seconds: number;
   }
+  /** Datagrams to an echo from one source: `connections` outstanding, or `perSecond`. */
+  | {
+    readonly kind: "datagrams";
+    readonly to: TunnelTarget;
+    readonly bytes: number;
+    readonly connections?: number;
+    readonly perSecond?: number;
+    readonly seconds: number;
+  }
   /** Opens connections to an echo, uses each once, and leaves them alone. */
   | { readonly kind: "hold"; readonly to: TunnelTarget; readonly connections: number }
   /** Closes what `hold` opened. */
@@ -74,6 +95,7 @@ export interface TunnelResults {
   readonly rtt: Rate;
   /** The rate is that of the round trips, the throughput that of the bulk. */
   readonly beside: Rate & Throughput;
+  readonly datagrams: { readonly perSecond: number; readonly sent: number; readonly lost: number };
   readonly hold: Record<string, never>;
   readonly release: Pick<Released, "alive">;
 }

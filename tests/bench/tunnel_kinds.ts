@@ -1,6 +1,6 @@
 import { findProgram, granted } from "../support/permissions.ts";
 import { freePort, type Program, type ProgramOptions, startProgram } from "../support/processes.ts";
-import type { HttpTarget, ServicePorts, TunnelTarget } from "./tunnel_jobs.ts";
+import type { HttpTarget, ServicePorts, StreamService, TunnelTarget } from "./tunnel_jobs.ts";
 import type { Place } from "./tunnel_place.ts";
 
 /** A gateway and its agent, with a tunnel between them. */
@@ -13,7 +13,9 @@ export interface TunnelPeer extends AsyncDisposable {
   /** HTTP with the public side's TLS ended by the gateway. */
   readonly https?: HttpTarget;
   /** By a TCP tunnel for each service: nobody looks at the bytes. */
-  stream(service: keyof ServicePorts): TunnelTarget;
+  stream(service: StreamService): TunnelTarget;
+  /** By a UDP tunnel to an echo; absent where there is none. */
+  readonly datagrams?: TunnelTarget;
   /** Starts so many more agents with a TCP tunnel each, and resolves when all are connected. They end with the peer. */
   addAgents?(count: number): Promise<void>;
 }
@@ -41,7 +43,7 @@ export interface Site {
 export const DOMAIN = "bench.localhost";
 /** The name by which the HTTP service is asked for. */
 export const HTTP_HOST = `app.${DOMAIN}`;
-export const SERVICES: readonly (keyof ServicePorts)[] = ["http", "echo", "sink", "source"];
+export const SERVICES: readonly StreamService[] = ["http", "echo", "sink", "source"];
 
 const FOLDER_VARIABLE = "POSTERN_BENCH_PEERS";
 
@@ -67,5 +69,5 @@ export async function startPeerProgram(
 
 /** A free public port for each service. */
 export function publicPorts(): ServicePorts {
-  return { http: freePort(), echo: freePort(), sink: freePort(), source: freePort() };
+  return { http: freePort(), echo: freePort(), sink: freePort(), source: freePort(), datagrams: freePort() };
 }

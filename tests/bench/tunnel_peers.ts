@@ -17,7 +17,7 @@ import {
   type TunnelKind,
   type TunnelPeer,
 } from "./tunnel_kinds.ts";
-import type { ServicePorts } from "./tunnel_jobs.ts";
+import type { ServicePorts, StreamService } from "./tunnel_jobs.ts";
 import { HOSTNAME } from "./tunnel_load.ts";
 import { ownLoopback } from "./tunnel_place.ts";
 
@@ -56,10 +56,10 @@ serverPort = ${server.port}
 log.level = "error"
 transport.tls.enable = ${tls}
 `;
-        const proxy = (service: string, to: number, remotePort: number) => `
+        const proxy = (service: string, to: number, remotePort: number, type = "tcp") => `
 [[proxies]]
 name = "${service}"
-type = "tcp"
+type = "${type}"
 localIP = "${HOSTNAME}"
 localPort = ${to}
 remotePort = ${remotePort}
@@ -73,6 +73,7 @@ type = "http"
 localIP = "${HOSTNAME}"
 localPort = ${services.http}
 customDomains = ["${HTTP_HOST}"]
+${proxy("datagrams", services.datagrams, ports.datagrams, "udp")}
 ${
             SERVICES.map((one) => proxy(one, services[one], ports[one])).join(
               "",
@@ -86,6 +87,7 @@ ${
         const agent = await program(stack, "frpc", "frpc.toml");
         return {
           ...peer(ports, gateway, [agent]),
+          datagrams: { address: { hostname: HOSTNAME, port: ports.datagrams } },
           http: { address: { hostname: HOSTNAME, port: httpPort }, host: HTTP_HOST },
           addAgents: inProcesses(stack, async (owner, remotePort, index) => {
             const config = `${head}${proxy(`spare-${index}`, services.echo, remotePort)}`;
@@ -260,7 +262,8 @@ export const direct: TunnelKind = {
     owning(() =>
       Promise.resolve({
         agentPids: [],
-        stream: (service: keyof ServicePorts) => ({
+        datagrams: { address: { hostname: HOSTNAME, port: services.datagrams } },
+        stream: (service: StreamService) => ({
           address: { hostname: HOSTNAME, port: services[service] },
         }),
       })

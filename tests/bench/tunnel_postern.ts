@@ -87,6 +87,7 @@ export function postern(name: string, scheme: "wss" | "ws"): TunnelKind {
           http: { address: plain, host: HTTP_HOST },
           https: { address: secure, serverName: HTTP_HOST, host: HTTP_HOST },
           stream: (service) => at(ports[service]),
+          datagrams: at(ports.datagrams),
           addAgents: async (count: number) => {
             const spare = { ...settings, name: "spare", services: settings.services.slice(0, 1) };
             await startAgents(spares, { settings: spare, copies: count });
@@ -107,6 +108,13 @@ function servicesOf(services: ServicePorts, ports: ServicePorts): AgentSettings[
   const common = { proxyProtocol: "off" } as const;
   return [
     { name: "app", protocol: "http", target: target(services.http), ...common },
+    {
+      name: "datagrams",
+      protocol: "udp",
+      target: target(services.datagrams),
+      remotePort: ports.datagrams,
+      ...common,
+    },
     ...SERVICES.map((name) => ({
       name,
       protocol: "tcp" as const,

@@ -38,6 +38,10 @@ const KEEP_ALIVE_CONNECTIONS = 64;
 const FRESH_LANES = 32;
 const RTT_CONNECTIONS = 32;
 const READY_SECONDS = 60;
+const DATAGRAM = { bytes: 100, outstanding: 32 } as const;
+/** Half of what has to be reached. */
+const PACED_DATAGRAMS = 20_000;
+const UDP_LOSS = `UDP loss at ${PACED_DATAGRAMS}/s`;
 /** What every tunnel here carries near by with processor time to spare: what is left to see is its queues. */
 const PACED_MIB = 50;
 const MIB = 1024 * 1024;
@@ -47,6 +51,7 @@ const perSecond: MetricInfo = { unit: "/s", better: "more" };
 const throughput: MetricInfo = { unit: "MiB/s", better: "more" };
 const microseconds: MetricInfo = { unit: "µs", better: "less" };
 const kibibytes: MetricInfo = { unit: "KiB", better: "less" };
+const percent: MetricInfo = { unit: "%", better: "less" };
 const factor: MetricInfo = { unit: "×", better: "less" };
 
 /** In the order of the rows. */
@@ -70,6 +75,11 @@ export const TUNNEL_SCENARIOS: readonly TunnelScenario[] = [
       return { "round trips/s": rate.perSecond, "round trip p50": rate.p50Us, "round trip p99": rate.p99Us };
     },
   },
+  {
+    name: "udp",
+    metrics: { "UDP round trips/s": perSecond, "UDP, CPU/round trip": microseconds, [UDP_LOSS]: percent },
+    run: datagrams,
+  },
   besideScenario("beside", ""),
   {
     name: "idle-tunnels",
@@ -89,6 +99,7 @@ export const TUNNEL_SCENARIOS: readonly TunnelScenario[] = [
 export async function waitUntilReady(clients: TunnelClients, peer: TunnelPeer): Promise<void> {
   const ready = { kind: "ready", seconds: READY_SECONDS } as const;
   await clients.run({ ...ready, to: peer.stream("echo") });
+  if (peer.datagrams) await clients.run({ ...ready, to: peer.datagrams, bytes: DATAGRAM.bytes });
   for (const target of [peer.http, peer.https, httpOverTcp(peer)]) {
     if (!target) continue;
     const { host, ...to } = target;
@@ -196,6 +207,24 @@ function besideScenario(name: string, prefix: string): TunnelScenario {
       }
       return values;
     },
+  };
+}
+
+/** One source of datagrams: as fast as 32 outstanding ones go, and then at a pace at which none may be lost. */
+async function datagrams({ clients, peer, size: { seconds } }: TunnelContext): Promise<Values | undefined> {
+  const to = peer.datagrams;
+  if (to === undefined) return undefined;
+  const job = { kind: "datagrams", to, bytes: DATAGRAM.bytes } as const;
+  const full = { ...job, connections: DATAGRAM.outstanding };
+  await clients.run({ ...full, seconds: 0.5 });
+  const before = await cpuOf(peer);
+  const { perSecond } = await clients.run({ ...full, seconds });
+  const spent = await cpuOf(peer) - before;
+  const paced = await clients.run({ ...job, perSecond: PACED_DATAGRAMS, seconds });
+  return {
+    "UDP round trips/s": perSecond,
+    [UDP_LOSS]: 100 * paced.lost / paced.sent,
+    ...(peer.gatewayPid !== undefined && { "UDP, CPU/round trip": spent * 1e6 / (perSecond * seconds) }),
   };
 }
 

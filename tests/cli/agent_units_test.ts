@@ -40,6 +40,22 @@ Deno.test("a worker may connect to the gateway and to its targets", () => {
   assert.deepEqual(netOf(settings([], "tunnel.localhost"), []), ["127.0.0.1:443"]);
   const proxied = { ...settings([]), proxy: { host: "proxy.internal", port: 3128 } };
   assert.deepEqual(netOf(proxied, []), ["proxy.internal:3128"], "and not to the gateway itself");
+  const datagrams: AgentService[] = [
+    { ...service("a", 3000), protocol: "udp" },
+    { ...service("b", "[fd00::1]:81"), protocol: "udp" },
+    { ...service("c", "dns.internal:53"), protocol: "udp", addresses: ["10.0.0.9", "169.254.169.254"] },
+  ];
+  assert.deepEqual(netOf(settings(datagrams), datagrams), [
+    "0.0.0.0:0",
+    "10.0.0.9:53",
+    "127.0.0.1:0",
+    "127.0.0.1:3000",
+    "[::1]:0",
+    "[::1]:3000",
+    "[::]:0",
+    "[fd00::1]:81",
+    "tunnel.example.com:443",
+  ]);
 });
 
 Deno.test("what stays stays where it is; what no worker may connect to gets a worker of its own", () => {

@@ -18,6 +18,7 @@ Deno.test({
       "tcp",
       "tls",
       "token",
+      "udp",
     ]);
     for (const command of commands.flatMap((command) => [command, ...command.commands])) {
       let help = "";

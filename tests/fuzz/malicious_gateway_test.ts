@@ -155,6 +155,9 @@ async function check(input: Uint8Array, random: Random): Promise<void> {
       if (port === GATEWAY_PORT) connections.push({ here, there });
       return Promise.resolve(Object.assign(here, { remoteAddress: host }));
     },
+    openDatagrams: () => {
+      throw new Error("no datagrams here");
+    },
     lookUp: () => Promise.reject(new Error("no names here")),
     startTls: () => Promise.reject(new Error("no TLS here")),
   };

@@ -76,6 +76,7 @@ async function startPlugin(stack: AsyncDisposableStack, token: string): Promise<
         ports: [],
         httpsPort: 443,
         listen: unused,
+        listenDatagrams: unused,
         openOn: unused,
       },
     }),

@@ -15,6 +15,7 @@ type Place = Parameters<AgentNetwork["connect"]>[0];
 export class DarkNetwork implements AgentNetwork, Disposable {
   readonly lookUp: AgentNetwork["lookUp"];
   readonly startTls: AgentNetwork["startTls"];
+  readonly openDatagrams: AgentNetwork["openDatagrams"];
   readonly #swallows: (to: Place) => boolean;
   readonly #streams = new Set<DarkableStream>();
   /** There while it is dark; settles when it is not any more. */
@@ -23,7 +24,8 @@ export class DarkNetwork implements AgentNetwork, Disposable {
   /** @param swallows Which connections go through it. @default all */
   constructor(swallows: (to: Place) => boolean = () => true) {
     this.#swallows = swallows;
-    const { lookUp, startTls } = systemNetwork();
+    const { lookUp, startTls, openDatagrams } = systemNetwork();
+    this.openDatagrams = openDatagrams;
     this.lookUp = lookUp;
     this.startTls = startTls;
   }

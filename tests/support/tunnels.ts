@@ -313,7 +313,12 @@ export function tls(name: string, target: string): AgentService {
   return serviceOf("tls", name, target);
 }
 
-function serviceOf(protocol: "http" | "tcp" | "tls", name: string, target: string): AgentService {
+/** A UDP service, on a port that the gateway assigns. */
+export function udp(name: string, target: string, more: Partial<AgentService> = {}): AgentService {
+  return { ...serviceOf("udp", name, target), ...more };
+}
+
+function serviceOf(protocol: "http" | "tcp" | "tls" | "udp", name: string, target: string): AgentService {
   return { name, protocol, target: parseTarget(target), proxyProtocol: "off" };
 }
 

@@ -7,6 +7,8 @@ export interface ProxyHeader {
   /** Absent for LOCAL and UNKNOWN: then the TCP addresses stand. */
   readonly source?: Endpoint;
   readonly destination?: Endpoint;
+  /** The addresses of a v2 header for UDP. Of a TCP connection it says nothing. */
+  readonly datagrams?: { readonly source: Endpoint; readonly destination: Endpoint };
   /** TLVs of a v2 header, in order, unknown ones included; views into a copy that nobody else holds. */
   readonly tlvs: readonly { readonly type: number; readonly value: Uint8Array }[];
   /** Exactly the bytes that came, for `proxyProtocol: pass`. */

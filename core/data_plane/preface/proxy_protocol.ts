@@ -15,15 +15,15 @@ const V1_MAX_BYTES = 107;
 const V2_SIGNATURE = Uint8Array.of(0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a);
 const V2_FIXED_BYTES = 16;
 const LOCAL = 0x20, PROXY = 0x21;
-const UNSPEC = 0x00, TCP4 = 0x11, TCP6 = 0x21;
+const UNSPEC = 0x00, TCP4 = 0x11, UDP4 = 0x12, TCP6 = 0x21, UDP6 = 0x22;
 
 /** Bytes of the address block by family and transport; any other value is reserved. */
 const ADDRESS_BYTES: ReadonlyMap<number, number> = new Map([
   [UNSPEC, 0],
   [TCP4, 12],
-  [0x12, 12], // UDP
+  [UDP4, 12],
   [TCP6, 36],
-  [0x22, 36],
+  [UDP6, 36],
   [0x31, 216], // UNIX, stream and datagram
   [0x32, 216],
 ]);
@@ -58,8 +58,8 @@ export function parseProxySignature(seen: Uint8Array): Parsed<1 | 2> {
 /**
  * Reads a PROXY header of either version. Only for connections from a trusted peer.
  *
- * Addresses are kept for TCP over IPv4 and IPv6. LOCAL, UNKNOWN, UNIX and UDP headers are valid and name no
- * addresses, so that the real ones stand. A CRC32C is checked where there is one.
+ * Addresses are kept for TCP over IPv4 and IPv6, and apart from them for UDP. LOCAL, UNKNOWN, UNIX and UDP headers are
+ * valid and name no addresses of a TCP connection, so that the real ones stand. A CRC32C is checked where there is one.
  *
  * @param seen Every byte so far, from the start of the connection. What is returned holds a copy.
  */
@@ -83,7 +83,7 @@ function parseV1(seen: Uint8Array): Parsed<ProxyHeader> {
   return { kind: "yes", value: { version: 1, ...addresses, tlvs: [], raw: seen.slice(0, length) }, length };
 }
 
-type Addresses = Pick<ProxyHeader, "source" | "destination">;
+type Addresses = Pick<ProxyHeader, "source" | "destination" | "datagrams">;
 
 /** @returns `undefined` unless the fields are `PROXY TCP4|TCP6 src dst sport dport` or `PROXY UNKNOWN …`. */
 function parseV1Fields(fields: readonly string[]): Addresses | undefined {
@@ -141,14 +141,16 @@ function finishLocal(raw: Uint8Array, tlvsAt: number): Parsed<ProxyHeader> {
 
 function parseV2Addresses(raw: Uint8Array): Addresses {
   const family = raw[13];
-  if (family !== TCP4 && family !== TCP6) return {};
-  const size = family === TCP4 ? 4 : 16;
+  const isDatagram = family === UDP4 || family === UDP6;
+  if (family !== TCP4 && family !== TCP6 && !isDatagram) return {};
+  const size = family === TCP4 || family === UDP4 ? 4 : 16;
   const ports = V2_FIXED_BYTES + 2 * size;
   const address = (at: number) => addressFromBytes(raw.subarray(at, at + size));
-  return {
+  const addresses = {
     source: { address: address(V2_FIXED_BYTES), port: uint16(raw, ports) },
     destination: { address: address(V2_FIXED_BYTES + size), port: uint16(raw, ports + 2) },
   };
+  return isDatagram ? { datagrams: addresses } : addresses;
 }
 
 /** @returns Views into `bytes`, or `undefined` when the TLVs do not end exactly where `bytes` end. */
@@ -215,6 +217,7 @@ const encoder = new TextEncoder();
  *
  * @param tlvs In order. One of type 0x03, whatever its value, is filled in with the header's CRC32C.
  * @param command `local`: the gateway speaks for itself, as in a health check; no addresses are written.
+ * @param transport What the addresses are of: a TCP connection, or datagrams of UDP.
  * @throws {RangeError} For what is no IP address or port, or more than 65,535 bytes of addresses and TLVs.
  */
 export function encodeProxyV2(
@@ -222,10 +225,11 @@ export function encodeProxyV2(
   destination: Endpoint | undefined,
   tlvs: readonly Tlv[] = [],
   command: "proxy" | "local" = "proxy",
+  transport: "tcp" | "udp" = "tcp",
 ): Uint8Array {
   const addresses = source === undefined || destination === undefined || command === "local"
     ? NO_ADDRESSES
-    : encodeAddresses(source, destination);
+    : encodeAddresses(source, destination, transport);
   const block = tlvs.reduce((sum, tlv) => sum + TLV_HEADER_BYTES + sizeOf(tlv), addresses.bytes.length);
   if (block > MAX_V2_BLOCK_BYTES) throw new RangeError(`A PROXY v2 header cannot hold ${block} bytes`);
   const header = new Uint8Array(V2_FIXED_BYTES + block);
@@ -243,7 +247,11 @@ interface EncodedAddresses {
 
 const NO_ADDRESSES: EncodedAddresses = { family: UNSPEC, bytes: new Uint8Array(0) };
 
-function encodeAddresses(source: Endpoint, destination: Endpoint): EncodedAddresses {
+function encodeAddresses(
+  source: Endpoint,
+  destination: Endpoint,
+  transport: "tcp" | "udp",
+): EncodedAddresses {
   const from = checkedAddress(source), to = checkedAddress(destination);
   const size = Math.max(from.length, to.length);
   const bytes = new Uint8Array(2 * size + 4);
@@ -251,7 +259,8 @@ function encodeAddresses(source: Endpoint, destination: Endpoint): EncodedAddres
   bytes.set(widened(to, size), size);
   const ports = [source.port >>> 8, source.port & 0xff, destination.port >>> 8, destination.port & 0xff];
   bytes.set(ports, 2 * size);
-  return { family: size === 4 ? TCP4 : TCP6, bytes };
+  const [ipv4, ipv6] = transport === "tcp" ? [TCP4, TCP6] : [UDP4, UDP6];
+  return { family: size === 4 ? ipv4 : ipv6, bytes };
 }
 
 function checkedAddress({ address, port }: Endpoint): Uint8Array {

@@ -76,6 +76,7 @@ export class Agent implements AsyncDisposable {
     const now = () => this.#clock.monotonic();
     this.#streams = new PublicStreams({
       dialer: new TargetDialer(this.#network, { now, extraCa: () => this.#settings.tls.extraCa }),
+      network: this.#network,
       times: { ...STREAM_TIMES, ...options.streamTimes },
       now,
       emit: (event) => this.#emit(event),

@@ -105,8 +105,8 @@ const serviceSchema = z.strictObject({
   private: z.boolean().exactOptional(),
   share: z.boolean().exactOptional(),
   balance: z.enum(BALANCES).exactOptional(),
-  proxyProtocol: z.enum(["off", "v1", "v2"]).prefault("off"),
-}).superRefine(({ protocol, target, hostname, remotePort, share, balance }, context) => {
+  proxyProtocol: z.enum(["off", "v1", "v2", "simple"]).prefault("off"),
+}).superRefine(({ protocol, target, hostname, remotePort, proxyProtocol, share, balance }, context) => {
   const wrong = (key: string, message: string) => context.addIssue({ code: "custom", path: [key], message });
   const isNamed = protocol === "http" || protocol === "tls";
   if (hostname !== undefined && !isNamed) {
@@ -122,6 +122,10 @@ const serviceSchema = z.strictObject({
     );
   }
   if (balance !== undefined && !share) wrong("balance", "Only for a service with share: true");
+  if (proxyProtocol === "v1" && protocol === "udp") wrong("proxyProtocol", "For udp it is v2 or simple");
+  if (proxyProtocol === "simple" && protocol !== "udp") {
+    wrong("proxyProtocol", `Only for udp, and this is ${protocol}`);
+  }
   if (protocol !== "http" && String(target.value).includes("://")) {
     wrong("target", "Only http services have URLs as targets");
   }

@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { type ByteStream, closeQuietly, type HostPort } from "../../../core/plugin/mod.ts";
 import type { GatewayTls } from "./settings.ts";
 import { openNativeTls } from "./gateway_tls.ts";
+import { localAddressFor } from "./target.ts";
 
 /** A connection that says who is at its other end. */
 export interface NetworkStream extends ByteStream {
@@ -13,6 +14,12 @@ export interface NetworkStream extends ByteStream {
 export interface AgentNetwork {
   /** Connects by TCP. Aborted by `signal`; rejects as `Deno.connect` does. */
   connect(to: HostPort, signal: AbortSignal): Promise<NetworkStream>;
+  /**
+   * Opens a UDP socket that can send to this address, and to the others of its kind. The caller's to close.
+   *
+   * @param address An IP address.
+   */
+  openDatagrams(address: string): Deno.DatagramConn;
   /** The addresses of a name, best first. Rejects when there are none. */
   lookUp(name: string): Promise<readonly string[]>;
   /**
@@ -29,6 +36,8 @@ export function systemNetwork(): AgentNetwork {
   return {
     connect: async ({ host, port }, signal) =>
       new TcpStream(await Deno.connect({ hostname: host, port, signal })),
+    openDatagrams: (address) =>
+      Deno.listenDatagram({ transport: "udp", hostname: localAddressFor(address), port: 0 }),
     lookUp: async (name) => (await lookup(name, { all: true, verbatim: true })).map(({ address }) => address),
     startTls: openNativeTls,
   };

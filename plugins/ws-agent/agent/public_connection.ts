@@ -31,5 +31,7 @@ export function proxyHeader(
       return encodeProxyV1(source, destination);
     case "v2":
       return encodeProxyV2(source, destination);
+    case "simple": // for datagrams alone
+      return undefined;
   }
 }

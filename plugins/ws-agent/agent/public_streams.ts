@@ -12,10 +12,13 @@ import { Deadlines } from "../../../core/data_plane/deadlines.ts";
 import { readStreamHeader, type StreamHeader, StreamHeaderFault } from "../stream_header.ts";
 import type { YamuxStream } from "../yamux/yamux.ts";
 import { answerRefusal, discardRest, type RefusalReason } from "./bad_gateway.ts";
+import { datagramPrefix } from "./datagram_prefix.ts";
+import { relayDatagrams } from "./datagram_relay.ts";
 import type { AgentEvent } from "./events.ts";
 import { HttpObserver, ObservedStream } from "./http_observer.ts";
 import { type AcceptConnection, Admission } from "./in_process/admission.ts";
 import type { ConnectionHandler, PublicConnection, ServedConnection } from "./in_process/handler.ts";
+import type { AgentNetwork } from "./network.ts";
 import { describeConnection, proxyHeader } from "./public_connection.ts";
 import type { Registrations } from "./registrations.ts";
 import { ResetOnClose } from "./reset_on_close.ts";
@@ -44,6 +47,7 @@ export const STREAM_TIMES: StreamTimes = {
 
 interface Parts {
   readonly dialer: TargetDialer;
+  readonly network: Pick<AgentNetwork, "openDatagrams">;
   readonly times: StreamTimes;
   readonly now: () => number;
   readonly emit: (event: AgentEvent) => void;
@@ -114,6 +118,11 @@ export class PublicStreams {
       stream.reset();
       return this.#refuse("It is for a service that is not registered");
     }
+    const isUdp = service.protocol === "udp";
+    if (isUdp !== (header.datagrams === true) || isUdp && service.handler !== undefined) {
+      stream.reset();
+      return this.#refuse("It carries datagrams, or bytes, and the service takes the other");
+    }
     const connection = describeConnection(service, header);
     const failed = (error: unknown) => this.#tellFailure(connection, error, gone.signal);
     if (!await this.#admission.admits(connection, failed, gone.signal)) {
@@ -128,6 +137,13 @@ export class PublicStreams {
         () => this.#observed(service, header, replaying(stream, rest)),
       );
     }
+    if (isUdp) {
+      const relayed = this.#serveDatagrams(service, header, { stream, gone }, rest);
+      return await relayed.catch((error) => {
+        if (error instanceof GatewayError) this.#tellTargetFailure(service, header, gone.signal, error);
+        throw error;
+      });
+    }
     const upstream = await this.#dial(service, header, { stream, gone }, rest);
     if (upstream === undefined) return;
     const close = () => closeQuietly(upstream);
@@ -139,6 +155,33 @@ export class PublicStreams {
       gone.signal.removeEventListener("abort", close);
       close();
       closeQuietly(stream);
+    }
+  }
+
+  async #serveDatagrams(
+    { target, proxyProtocol }: AgentService,
+    { source, destination }: StreamHeader,
+    { stream, gone }: Arrival,
+    rest: Uint8Array,
+  ): Promise<void> {
+    const { dialer, network } = this.#parts;
+    const address = await this.#inTime(gone, (signal) => dialer.addressOf(target, signal));
+    const prefix = proxyProtocol === "v1" ? undefined : datagramPrefix(proxyProtocol, source, destination);
+    await relayDatagrams({ network, target: { address, port: target.port }, prefix, stream, rest });
+  }
+
+  /** Does what a target may take its time for. The signal is aborted when that is over, or nobody waits for it any more. */
+  async #inTime<T>(gone: AbortController, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const late = new AbortController();
+    const giveUp = () => late.abort();
+    gone.signal.addEventListener("abort", giveUp);
+    if (gone.signal.aborted) giveUp();
+    this.#dials.add(late);
+    try {
+      return await work(late.signal);
+    } finally {
+      this.#dials.delete(late);
+      gone.signal.removeEventListener("abort", giveUp);
     }
   }
 
@@ -168,13 +211,7 @@ export class PublicStreams {
       return await this.#parts.dialer.dial(service.target, late.signal, proxyHeader(service, header));
     } catch (error) {
       if (gone.signal.aborted) return undefined;
-      this.#parts.emit({
-        kind: "target_failed",
-        service: service.name,
-        target: formatTarget(service.target),
-        reason: messageOf(error),
-        connection: header.connectionId,
-      });
+      this.#tellTargetFailure(service, header, gone.signal, error);
       const isLate = error instanceof GatewayError && error.code === "dial-timeout";
       await this.#turnAway(service, header, { stream, gone }, rest, isLate ? "timeout" : "refused");
       return undefined;
@@ -182,6 +219,22 @@ export class PublicStreams {
       this.#dials.delete(late);
       gone.signal.removeEventListener("abort", giveUp);
     }
+  }
+
+  #tellTargetFailure(
+    { name, target }: AgentService,
+    { connectionId }: StreamHeader,
+    gone: AbortSignal,
+    error: unknown,
+  ): void {
+    if (gone.aborted) return;
+    this.#parts.emit({
+      kind: "target_failed",
+      service: name,
+      target: formatTarget(target),
+      reason: messageOf(error),
+      connection: connectionId,
+    });
   }
 
   /** Lets the program serve a connection. */

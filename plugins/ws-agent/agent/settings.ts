@@ -45,6 +45,8 @@ export interface AgentService {
   readonly protocol: ServiceProtocol;
   readonly target: Target;
   readonly hostname?: string;
+  /** Of a udp target that is a name, as far as they were known when the agent was confined: it may send to these. */
+  readonly addresses?: readonly string[];
   /** 0 or absent: assigned by the gateway. */
   readonly remotePort?: number;
   readonly private?: boolean;
@@ -54,8 +56,8 @@ export interface AgentService {
   readonly balance?: Balance;
   /** Serves its connections in this program; {@link target} is {@link IN_PROCESS} then. Does not cross to a worker. */
   readonly handler?: ConnectionHandler;
-  /** Which PROXY header the target is sent, to tell it the public client's address. */
-  readonly proxyProtocol: "off" | "v1" | "v2";
+  /** Which PROXY header the target is sent, to tell it the public client's address. `v1` is not for udp, `simple` for nothing else. */
+  readonly proxyProtocol: "off" | "v1" | "v2" | "simple";
 }
 
 /** What a service is to the gateway. Two services with the same one are the same registration, wherever they lead. */

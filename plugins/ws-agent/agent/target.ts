@@ -86,7 +86,31 @@ export function isLoopback({ host }: Pick<Target, "host">): boolean {
   return host === "localhost" || host.endsWith(".localhost") || LOOPBACK.has(host);
 }
 
+/** What a socket is bound to that is to reach this address: loopback is reached from itself only, which keeps others out. */
+export function localAddressFor(address: string): string {
+  if (address.includes(":")) return address === "::1" ? "::1" : "::";
+  return address.startsWith("127.") ? "127.0.0.1" : "0.0.0.0";
+}
+
 /** What a worker must be permitted to connect to for a target: `net` of Deno's permissions. */
 export function targetPermissions(target: Pick<Target, "host" | "port">): string[] {
   return (knownHosts(target) ?? [target.host]).map((host) => formatHostPort({ host, port: target.port }));
+}
+
+/**
+ * The same to send datagrams to it: by its address, and from a port of the system's choice.
+ *
+ * @param addresses Of a target that is a name.
+ */
+export function datagramPermissions(
+  target: Pick<Target, "host" | "port">,
+  addresses: readonly string[] = [],
+): string[] {
+  const known = (knownHosts(target) ?? addresses).filter((address) =>
+    !isSensitive(address) || address === target.host
+  );
+  return [
+    ...known.map((host) => formatHostPort({ host, port: target.port })),
+    ...known.map((host) => formatHostPort({ host: localAddressFor(host), port: 0 })),
+  ];
 }

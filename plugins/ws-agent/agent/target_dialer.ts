@@ -51,6 +51,28 @@ export class TargetDialer {
     }
   }
 
+  /**
+   * The address that datagrams for a target go to. Of `localhost` it is that of IPv4: nobody says whether the other one would be heard.
+   *
+   * @throws {GatewayError} As {@link dial}.
+   */
+  async addressOf(target: Target, signal: AbortSignal): Promise<string> {
+    const [known] = knownHosts(target) ?? [];
+    if (known !== undefined) return known;
+    try {
+      const addresses = await orAborted(this.#addressesOf(target.host), signal);
+      const bad = addresses.find(isSensitive);
+      if (bad !== undefined) throw sensitive(target.host, bad);
+      const [first] = addresses;
+      if (first === undefined) throw new TypeError(`"${target.host}" has no address`);
+      return first;
+    } catch (error) {
+      if (signal.aborted) throw new GatewayError("dial-timeout", "No answer in time", { cause: error });
+      if (error instanceof GatewayError) throw error;
+      throw new GatewayError("dial-failed", describe(error), { cause: error });
+    }
+  }
+
   async #connect(target: Target, signal: AbortSignal): Promise<NetworkStream> {
     const { host, port } = target;
     const hosts = knownHosts(target);

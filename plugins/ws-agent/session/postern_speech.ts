@@ -52,11 +52,15 @@ export class PosternSpeech implements AgentSpeech {
     return this.#channel.finish();
   }
 
-  streamHeader({ id, key }: Service, { source, destination, id: connectionId }: ConnectionInfo): Uint8Array {
+  streamHeader(
+    { id, key, protocol }: Service,
+    { source, destination, id: connectionId }: ConnectionInfo,
+  ): Uint8Array {
     const name = hostOfKey(key);
     return encodeStreamHeader({
       source,
       destination,
+      ...(protocol === "udp" && { datagrams: true }),
       ...(name !== undefined && { name }),
       connectionId,
       serviceId: id,

@@ -12,7 +12,7 @@ import type { RequestedService } from "../auth/grant.ts";
 import type { WsAgentConfig } from "../config.ts";
 import type { Balance, RegisterService, Uuid } from "../control/messages.ts";
 import type { Counters, RegistrationRefusal } from "../counters.ts";
-import { isServiceName, type LeaseKey, nameKey, portKey, publicNameOf } from "../names.ts";
+import { isServiceName, type LeaseKey, nameKey, portKey, publicNameOf, udpKey } from "../names.ts";
 import { isIn, portsToTry } from "./port_choice.ts";
 import type { Service } from "./service.ts";
 import type { TunnelSession } from "./session.ts";
@@ -35,8 +35,8 @@ export interface RegistrarTools {
   readonly counters: Counters;
   readonly log: Log;
   readonly newId: () => Uuid;
-  /** Opens the public port. Throws a {@link GatewayError} when that cannot be done. */
-  listen(port: number): void;
+  /** Opens the public port. Throws, or rejects with, a {@link GatewayError} when that cannot be done. */
+  listen(port: number, protocol: PortProtocol): void | Promise<void>;
   /** A service is served from here now: whoever waits for it may go on. */
   served(key: LeaseKey): void;
 }
@@ -49,6 +49,10 @@ export interface Registration extends RegisterService {
 
 /** How many ports that seem free are tried for one that is assigned: each may cost a look at a controller and a socket. */
 const MAX_PORT_TRIES = 64;
+
+/** Services of these are public by a port of their own. */
+type PortProtocol = "tcp" | "udp";
+type PortRequest = RegisterService & { readonly protocol: PortProtocol };
 
 /** A service that is to be public by a name. */
 interface NamedRequest extends RequestedService {
@@ -132,10 +136,9 @@ export class Registrar {
       return refusal("bad_port", "Agents that share a port have to ask for the same one (remotePort)");
     }
     switch (protocol) {
-      case "udp":
-        return refusal("not_supported", "Services of udp are not supported by this gateway yet");
       case "tcp":
-        return await this.#registerPort(session, request);
+      case "udp":
+        return await this.#registerPort(session, { ...request, protocol });
       case "http":
       case "tls":
         return await this.#registerName(session, { ...request, protocol });
@@ -169,8 +172,8 @@ export class Registrar {
       refusal("held", `"${asked.hostname}" is held by another agent`);
   }
 
-  async #registerPort(session: TunnelSession, request: RegisterService): Promise<Registered> {
-    const { name, remotePort = 0 } = request;
+  async #registerPort(session: TunnelSession, request: PortRequest): Promise<Registered> {
+    const { name, protocol, remotePort = 0 } = request;
     const { ports } = this.#tools.config();
     if (remotePort === 0) return await this.#assignPort(session, request);
     if (!isIn(remotePort, ports)) {
@@ -179,33 +182,34 @@ export class Registrar {
         `Port ${remotePort} is not one of this gateway's, ${ports.first} to ${ports.last}`,
       );
     }
-    const asked = { name, protocol: "tcp", port: remotePort, ...sharedOf(request) } as const;
+    const asked = { name, protocol, port: remotePort, ...sharedOf(request) } as const;
     const denied = await this.#denial(session, asked);
     if (denied !== undefined) return denied;
-    const lease = this.#tools.registry.lookup(portKey(remotePort));
+    const lease = this.#tools.registry.lookup(keyOf(protocol, remotePort));
     const isAnothers = lease !== undefined && lease.sessions.length > 0 && lease.value["name"] !== name;
     const result = isAnothers ? undefined : await this.#claimPort(session, request, remotePort);
     return result ?? refusal("held", `Port ${remotePort} is held by another service`);
   }
 
   /** The one that this holder had for the service before, or else a free one. */
-  async #assignPort(session: TunnelSession, request: RegisterService): Promise<Registered> {
+  async #assignPort(session: TunnelSession, request: PortRequest): Promise<Registered> {
     const { info: { holder }, grant } = session;
+    const { name, protocol } = request;
     const { ports } = this.#tools.config();
     if (grant.ports?.length === 0) return refusal("not_allowed", "This token may not have a port");
     const before = this.#tools.registry.leasesOf(holder)
-      .filter(({ value }) => value["protocol"] === "tcp" && value["name"] === request.name)
+      .filter(({ value }) => value["protocol"] === protocol && value["name"] === name)
       .reduce((last: Lease | undefined, one) => last && last.epoch > one.epoch ? last : one, undefined);
     const known = Number(before?.value["port"] ?? 0);
     const isGood = isIn(known, ports) && (grant.ports?.some((range) => isIn(known, range)) ?? true);
-    const free = portsToTry(`${holder}/${request.name}`, ports, grant.ports);
+    const free = portsToTry(`${holder}/${name}`, ports, grant.ports);
     let tries = 0;
     for (const port of isGood ? [known, ...free] : free) {
-      const lease = this.#tools.registry.lookup(portKey(port));
-      const isOurs = lease?.holder === holder && lease.value["name"] === request.name;
+      const lease = this.#tools.registry.lookup(keyOf(protocol, port));
+      const isOurs = lease?.holder === holder && lease.value["name"] === name;
       if (lease !== undefined && !isOurs) continue;
       if (++tries > MAX_PORT_TRIES) break;
-      const denied = await this.#denial(session, { name: request.name, protocol: "tcp", port });
+      const denied = await this.#denial(session, { name, protocol, port });
       if (denied !== undefined) return denied;
       const result = await this.#claimPort(session, request, port);
       if (result !== undefined && !("refused" in result && result.refused === "port_in_use")) return result;
@@ -216,17 +220,17 @@ export class Registrar {
   /** @returns `undefined`: another agent holds it. */
   async #claimPort(
     session: TunnelSession,
-    request: RegisterService,
+    request: PortRequest,
     port: number,
   ): Promise<Registered | undefined> {
-    const { name, target, balance } = request;
+    const { name, protocol, target, balance } = request;
     const { config, newId } = this.#tools;
     const service: Service = {
       id: newId(),
-      key: portKey(port),
-      protocol: "tcp",
-      asked: { name, protocol: "tcp", port, ...sharedOf(request) },
-      url: `tcp://${config().domain}:${port}`,
+      key: keyOf(protocol, port),
+      protocol,
+      asked: { name, protocol, port, ...sharedOf(request) },
+      url: `${protocol}://${config().domain}:${port}`,
       port,
       ...targetOf(target),
     };
@@ -261,13 +265,15 @@ export class Registrar {
     if (result === "gone" || session.ended !== undefined) {
       return refusal("internal_error", "The tunnel has ended");
     }
-    if (protocol === "tcp" && port !== undefined) {
+    if ((protocol === "tcp" || protocol === "udp") && port !== undefined) {
       try {
-        listen(port);
+        const opening = listen(port, protocol);
+        if (opening !== undefined) await opening;
       } catch (error) {
         await registry.release(session.id, key);
         return this.#listenFailure(port, error);
       }
+      if (session.ended !== undefined) return refusal("internal_error", "The tunnel has ended");
     }
     sessions.addService(session, service);
     served(key);
@@ -292,6 +298,10 @@ export class Registrar {
 
 function refusal(refused: RegistrationRefusal, message: string): RegistrationFailure {
   return { refused, message };
+}
+
+function keyOf(protocol: PortProtocol, port: number): LeaseKey {
+  return protocol === "tcp" ? portKey(port) : udpKey(port);
 }
 
 function targetOf(target: string | undefined): Pick<Service, "target"> {

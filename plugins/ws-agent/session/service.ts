@@ -15,16 +15,16 @@ export interface Service {
   readonly hostAsked?: string | undefined;
   /** Where the public reaches it. */
   readonly url: string;
-  /** The public port of `tcp`. */
+  /** The public port of `tcp` and `udp`. */
   readonly port?: number | undefined;
   /** As its agent tells it, fit to be shown. */
   readonly target?: string | undefined;
 }
 
 /** What can be public. `tcp-tls`: by TLS that the gateway terminates, and the bytes in it to the agent as they are. */
-export type PublicProtocol = "http" | "tls" | "tcp" | "tcp-tls";
+export type PublicProtocol = "http" | "tls" | "tcp" | "udp" | "tcp-tls";
 
-const PUBLIC_PROTOCOLS: readonly PublicProtocol[] = ["http", "tls", "tcp", "tcp-tls"];
+const PUBLIC_PROTOCOLS: readonly PublicProtocol[] = ["http", "tls", "tcp", "udp", "tcp-tls"];
 
 /** What a lease says of the protocol behind it. */
 export function protocolOf({ value }: Lease): PublicProtocol | undefined {

@@ -38,6 +38,8 @@ type job struct {
 	Connections int     `json:"connections"`
 	Seconds     float64 `json:"seconds"`
 	Pace        float64 `json:"bytesPerSecond"`
+	Bytes       int     `json:"bytes"`
+	PerSecond   float64 `json:"perSecond"`
 	Bulk        *job    `json:"bulk"`
 }
 
@@ -68,6 +70,8 @@ func (j job) perform() (any, error) {
 		return j.roundTrips()
 	case "beside":
 		return j.beside()
+	case "datagrams":
+		return j.datagrams()
 	case "hold":
 		return j.hold()
 	case "release":
@@ -115,6 +119,9 @@ func (j job) ready() (any, error) {
 }
 
 func (j job) tryOnce() error {
+	if j.Bytes > 0 {
+		return j.tryDatagram()
+	}
 	connection, err := j.To.open()
 	if err != nil {
 		return err

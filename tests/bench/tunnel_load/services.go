@@ -10,10 +10,11 @@ import (
 
 // What the services behind the agent listen on.
 type ports struct {
-	Http   int `json:"http"`
-	Echo   int `json:"echo"`
-	Sink   int `json:"sink"`
-	Source int `json:"source"`
+	Http      int `json:"http"`
+	Echo      int `json:"echo"`
+	Sink      int `json:"sink"`
+	Source    int `json:"source"`
+	Datagrams int `json:"datagrams"`
 }
 
 // As long as a small answer of an API.
@@ -30,6 +31,9 @@ func serve(hostname string) (ports, error) {
 			return all, err
 		}
 		go accept(listener, service.take)
+	}
+	if err := echoDatagrams(hostname, &all.Datagrams); err != nil {
+		return all, err
 	}
 	listener, err := listen(hostname, &all.Http)
 	if err != nil {

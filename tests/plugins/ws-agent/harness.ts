@@ -6,7 +6,7 @@ import { relay } from "../../../core/data_plane/relay.ts";
 import { GatewayError } from "../../../core/errors.ts";
 import { createLog, type LogEvent } from "../../../core/log.ts";
 import type { ConnectionInfo, Decision, PluginFiles } from "../../../core/plugin/contract.ts";
-import type { PlaneContext, PluginListener } from "../../../core/plugin/plane_context.ts";
+import type { DatagramSocket, PlaneContext, PluginListener } from "../../../core/plugin/plane_context.ts";
 import { LocalRegistry } from "../../../core/registry/local.ts";
 import type { NodeId, Registry } from "../../../core/registry/registry.ts";
 import type { Grant } from "../../../plugins/ws-agent/auth/grant.ts";
@@ -78,6 +78,58 @@ interface OpenPort {
   readonly port: number;
 }
 
+/** A UDP port that a plugin has, without a socket. */
+export class TestUdpPort implements DatagramSocket {
+  readonly node: number;
+  readonly port: number;
+  /** What was sent from it. */
+  readonly sent: { readonly data: Uint8Array; readonly to: number }[] = [];
+  readonly #closed: () => void;
+  readonly #waiting: [Uint8Array, number][] = [];
+  #receiving: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(node: number, port: number, closed: () => void) {
+    this.node = node;
+    this.port = port;
+    this.#closed = closed;
+  }
+
+  /** A datagram of a source. */
+  deliver(data: Uint8Array, fromPort: number): void {
+    this.#waiting.push([data, fromPort]);
+    this.#receiving?.();
+  }
+
+  /** Whether all that was delivered has been received. */
+  get isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#receiving !== undefined;
+  }
+
+  async receive(into: Uint8Array): Promise<[Uint8Array, Deno.Addr]> {
+    while (this.#waiting.length === 0 && !this.#isClosed) {
+      await new Promise<void>((resolve) => this.#receiving = resolve);
+      this.#receiving = undefined;
+    }
+    const next = this.#waiting.shift();
+    if (next === undefined) throw new Deno.errors.Interrupted("operation canceled");
+    into.set(next[0]);
+    const from = { transport: "udp", hostname: "192.0.2.9", port: next[1] } as const;
+    return [into.subarray(0, next[0].length), from];
+  }
+
+  send(data: Uint8Array, to: Deno.Addr): Promise<number> {
+    this.sent.push({ data: data.slice(), to: "port" in to ? to.port : 0 });
+    return Promise.resolve(data.length);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#receiving?.();
+    this.#closed();
+  }
+}
+
 /** The plugin in each of some data planes that share a registry, and agents that reach it by real sockets. */
 export class TestGateway implements AsyncDisposable {
   readonly registry = new LocalRegistry();
@@ -86,6 +138,7 @@ export class TestGateway implements AsyncDisposable {
   /** The gateway's side of each agent's connection, in the order in which they came. */
   readonly sessions: YamuxSession[] = [];
   readonly openPorts = new Set<OpenPort>();
+  readonly udpPorts = new Set<TestUdpPort>();
   /** Ports that some other program has. */
   readonly portsInUse = new Set<number>();
   readonly #clock: Clock;
@@ -231,6 +284,7 @@ export class TestGateway implements AsyncDisposable {
       ports: [],
       httpsPort: 443,
       listen: ({ port }) => this.#listen(index, port),
+      listenDatagrams: ({ port }) => this.#listenDatagrams(index, port),
       openOn: (to, purpose, info) => this.#openOn(index, to, purpose, info),
     };
     const config = configOf(this.#section);
@@ -270,6 +324,16 @@ export class TestGateway implements AsyncDisposable {
     const open = { node, port };
     this.openPorts.add(open);
     return { port, close: () => void this.openPorts.delete(open) };
+  }
+
+  #listenDatagrams(node: number, port: number): DatagramSocket {
+    const isOpen = [...this.udpPorts].some((open) => open.port === port);
+    if (this.portsInUse.has(port) || isOpen) {
+      throw new GatewayError("address-in-use", `UDP port ${port} is in use`);
+    }
+    const open = new TestUdpPort(node, port, () => this.udpPorts.delete(open));
+    this.udpPorts.add(open);
+    return open;
   }
 
   async #openOn(from: number, to: NodeId, purpose: string, info: ConnectionInfo): Promise<ByteStream> {

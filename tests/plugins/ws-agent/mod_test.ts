@@ -20,6 +20,7 @@ function plane(): PlaneContext {
     httpsPort: 443,
     registry: new LocalRegistry().at("data-plane-0"),
     listen: refuse,
+    listenDatagrams: refuse,
     openOn: refuse,
   };
 }

@@ -264,6 +264,8 @@ Deno.test("status, routes, tunnels: what is told of a tunnel", async () => {
     services: 2,
     streams: 0,
     ports: 1,
+    udpPorts: 0,
+    udpFlows: 0,
     arriving: 0,
     waiting: 0,
   });

@@ -202,7 +202,16 @@ for (const seed of [1, 2]) {
         ports: [...gateway.openPorts],
         details: gateway.plugins.map((plugin) => plugin.status().details),
       });
-      const nothing = { tunnels: 0, services: 0, streams: 0, ports: 0, arriving: 0, waiting: 0 };
+      const nothing = {
+        tunnels: 0,
+        services: 0,
+        streams: 0,
+        ports: 0,
+        udpPorts: 0,
+        udpFlows: 0,
+        arriving: 0,
+        waiting: 0,
+      };
       const expected = { leases: [], sessions: 0, ports: [], details: [nothing, nothing] };
       await until(() => JSON.stringify(left()) === JSON.stringify(expected), {
         what: () => JSON.stringify(left()),

@@ -24,6 +24,7 @@ const V6: StreamHeader = {
   connectionId: "x".repeat(128),
   serviceId: SERVICE,
 };
+const DATAGRAMS: StreamHeader = { ...V6, datagrams: true };
 const LONGEST: StreamHeader = { ...V6, name: `${"a".repeat(60)}.`.repeat(4) + "example.x" };
 
 const text = (value: string) => new TextEncoder().encode(value);
@@ -42,7 +43,7 @@ Deno.test("encodeStreamHeader() writes a PROXY v2 header, byte for byte", () => 
 });
 
 for (
-  const [what, header] of [["IPv4 and a name", V4], ["IPv6 and no name", V6], [
+  const [what, header] of [["IPv4 and a name", V4], ["IPv6 and no name", V6], ["datagrams", DATAGRAMS], [
     "the longest values",
     LONGEST,
   ]] as const

@@ -269,6 +269,10 @@ Deno.test("a checksum finds every flipped bit, but for those that make it anothe
 Deno.test("the encoders write exactly what the specification shows", () => {
   assert.deepEqual(encodeProxyV1(SOURCE, DESTINATION), PROXY_V1);
   assert.deepEqual(encodeProxyV2(SOURCE, DESTINATION), proxyV2(0x21, 0x11, V2_IPV4_BLOCK));
+  assert.deepEqual(
+    encodeProxyV2(SOURCE, DESTINATION, [], "proxy", "udp"),
+    proxyV2(0x21, 0x12, V2_IPV4_BLOCK),
+  );
   assert.deepEqual(encodeProxyV2(undefined, undefined), proxyV2(0x21, 0x00, new Uint8Array(0)));
   assert.deepEqual(encodeProxyV2(SOURCE, DESTINATION, [], "local"), proxyV2(0x20, 0x00, new Uint8Array(0)));
   assert.deepEqual(encodeProxyV1(undefined, DESTINATION), bytes("PROXY UNKNOWN\r\n"));
@@ -297,3 +301,20 @@ Deno.test("the encoders refuse what is no address, port or TLV", () => {
     RangeError,
   );
 });
+
+for (
+  const [family, block, source] of [[0x12, V2_IPV4_BLOCK, "203.0.113.9"], [
+    0x22,
+    IPV6_BLOCK,
+    "2001:db8::9",
+  ]] as const
+) {
+  Deno.test(`the addresses of a header for UDP are not those of a TCP connection, family ${family}`, () => {
+    const parsed = parseProxyHeader(proxyV2(0x21, family, block));
+    assert.ok(parsed.kind === "yes");
+    assert.equal(parsed.value.source, undefined);
+    assert.equal(parsed.value.destination, undefined);
+    assert.deepEqual(parsed.value.datagrams?.source, { address: source, port: 56_324 });
+    assert.equal(parsed.value.datagrams?.destination.port, 443);
+  });
+}

@@ -164,6 +164,14 @@ const WRONG: readonly (readonly [text: string, ...says: string[]])[] = [
     'services[0].balance: Expected "least-streams", "round-robin" or "source-hash", got "fair"',
   ],
   [
+    `${GOOD}services: [{ name: a, protocol: udp, target: 1, proxyProtocol: v1 }]`,
+    "services[0].proxyProtocol: For udp it is v2 or simple",
+  ],
+  [
+    `${GOOD}services: [{ name: a, protocol: tcp, target: 1, proxyProtocol: simple }]`,
+    "services[0].proxyProtocol: Only for udp, and this is tcp",
+  ],
+  [
     `${GOOD}services: [{ name: a, protocol: tcp, target: "http://a" }]`,
     "services[0].target: Only http services have URLs",
   ],

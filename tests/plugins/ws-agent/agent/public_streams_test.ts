@@ -19,6 +19,7 @@ function recordingNetwork(
   return {
     dialed,
     startTls: system.startTls,
+    openDatagrams: system.openDatagrams,
     connect(to, signal) {
       dialed.push(`${to.host}:${to.port}`);
       return system.connect(to, signal);

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { until } from "../../../support/until.ts";
+import { hasteOf, TestGateway } from "../harness.ts";
+
+const encode = (text: string) => new TextEncoder().encode(text);
+const game = { name: "game", protocol: "udp", remotePort: 30_001 } as const;
+
+/** The data planes in which the port is open. */
+function nodesOf(gateway: TestGateway): number[] {
+  return [...gateway.udpPorts].map(({ node }) => node);
+}
+
+/** Sends a datagram to the port, wherever it is open, and waits for its echo. */
+async function ask(gateway: TestGateway, fromPort: number, text: string): Promise<void> {
+  await until(() => {
+    const [port] = gateway.udpPorts;
+    port?.deliver(encode(text), fromPort);
+    return port?.sent.some(({ data, to }) => to === fromPort && new TextDecoder().decode(data) === text);
+  }, { what: `the echo of ${text}` });
+}
+
+Deno.test("a udp port opens with its service and closes with it", async () => {
+  await using gateway = new TestGateway();
+  const agent = await gateway.agent();
+  const { serviceId, url, remotePort } = await agent.serve(game);
+  assert.deepEqual([url, remotePort], ["udp://example.com:30001", 30_001]);
+  assert.deepEqual(nodesOf(gateway), [0]);
+  assert.deepEqual(gateway.plugin.routes().map(({ match }) => match), ["UDP port 30001"]);
+  await ask(gateway, 5, "hello");
+  const [header] = agent.streams;
+  assert.equal(header?.datagrams, true);
+  assert.deepEqual(header?.source, { address: "192.0.2.9", port: 5 });
+  assert.equal(gateway.metric("udp_flows"), 1);
+  await agent.send({ type: "unregister", serviceId });
+  await until(() => gateway.udpPorts.size === 0, { what: "the port's end" });
+  assert.equal(gateway.metric("udp_flows"), 0);
+});
+
+Deno.test("a udp port that another program has is refused, and the tunnel goes on", async () => {
+  await using gateway = new TestGateway({ clock: hasteOf(20) });
+  gateway.portsInUse.add(30_001);
+  const agent = await gateway.agent();
+  const answer = await agent.register(game);
+  assert.match(
+    answer.type === "registerFail" ? answer.reason : "",
+    /^port_in_use: Port 30001 cannot be opened/,
+  );
+  const { remotePort } = await agent.serve({ name: "game", protocol: "udp" });
+  assert.notEqual(remotePort, 30_001);
+});
+
+Deno.test("an assigned port of udp is the same again, and may be one that tcp has", async () => {
+  await using gateway = new TestGateway();
+  const agent = await gateway.agent();
+  const first = await agent.serve({ name: "same", protocol: "udp" });
+  const tcp = await agent.serve({ name: "tcp", protocol: "tcp", remotePort: first.remotePort ?? 0 });
+  assert.equal(tcp.remotePort, first.remotePort);
+  const stranger = await gateway.agent({ client: 2 });
+  const answer = await stranger.register({ name: "x", protocol: "udp", remotePort: first.remotePort ?? 0 });
+  assert.match(answer.type === "registerFail" ? answer.reason : "", /^held: /);
+  await agent.send({ type: "unregister", serviceId: first.serviceId });
+  assert.equal((await agent.serve({ name: "same", protocol: "udp" })).remotePort, first.remotePort);
+});
+
+Deno.test("one data plane has the socket, reaches the tunnels of others, and another takes over", async () => {
+  await using gateway = new TestGateway({ nodes: 2 });
+  const first = await gateway.agent({ node: 0, epoch: 1, slot: 0 });
+  const second = await gateway.agent({ node: 1, epoch: 1, slot: 1 });
+  await first.serve(game);
+  await second.serve(game);
+  assert.deepEqual(nodesOf(gateway), [0]);
+  await ask(gateway, 5, "by the first");
+  first.kill();
+  await until(() => nodesOf(gateway).join() === "1", { what: "the other one to have the port" });
+  await ask(gateway, 5, "by the second");
+  assert.equal(second.streams.length, 1);
+});
+
+Deno.test("an agent that was lost by one data plane and comes back by another has its port there", async () => {
+  await using gateway = new TestGateway({ nodes: 2 });
+  const before = await gateway.agent({ node: 0, epoch: 1 });
+  await before.serve(game);
+  before.kill();
+  await until(() => gateway.plugins[0]?.tunnels().length === 0, { what: "the tunnel's end" });
+  assert.deepEqual(nodesOf(gateway), [0], "kept for it");
+  const after = await gateway.agent({ node: 1, epoch: 1 });
+  await after.serve(game);
+  await ask(gateway, 5, "hello");
+  assert.deepEqual(nodesOf(gateway), [1]);
+});
