@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { type FaultCode, GatewayError, messageOf } from "../core/errors.ts";
 import { VERSION } from "../core/version.ts";
 import { CommandError } from "./command_error.ts";
+import { accessCommand } from "./commands/access.ts";
 import { agentCommand } from "./commands/agent.ts";
 import { checkCommand } from "./commands/check.ts";
 import { explainCommand } from "./commands/explain.ts";
@@ -35,6 +36,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .addCommand(tcpCommand())
     .addCommand(udpCommand())
     .addCommand(tlsCommand())
+    .addCommand(accessCommand())
     .addCommand(tokenCommand())
     .showHelpAfterError("(postern --help shows the commands)");
   for (const command of [program, ...program.commands.flatMap(withSubcommands)]) {

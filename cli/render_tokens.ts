@@ -44,12 +44,13 @@ export function tokensAsJson(entries: readonly TokenEntry[], now: number): strin
 
 function describeAllowance(allow: Allowance | undefined): string {
   if (allow === undefined) return "any name of the domain, any port";
-  const { subdomains = [], hostnames, ports = [], protocols, share } = allow;
+  const { subdomains = [], hostnames, ports = [], protocols, access = [], share } = allow;
   const kinds = [
     ["names", [...subdomains, ...hostnames.map(({ text }) => text)]],
     ["ports", ports.map(formatPorts)],
     ["only", protocols ?? []],
     ["shared", share ? ["between agents"] : []],
+    ["access to", access],
   ] as const;
   return kinds.filter(([, values]) => values.length > 0).map(([kind, values]) =>
     `${kind} ${values.join(" ")}`

@@ -16,6 +16,7 @@ export interface WrittenAllowance {
   readonly hostnames?: readonly string[] | undefined;
   readonly ports?: readonly string[] | undefined;
   readonly protocols?: readonly string[] | undefined;
+  readonly access?: readonly string[] | undefined;
   readonly share?: boolean | undefined;
 }
 

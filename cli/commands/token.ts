@@ -39,6 +39,7 @@ interface CreateOptions extends FileOptions {
   readonly maxStreams?: number;
   readonly maxTunnels?: number;
   readonly maxServices?: number;
+  readonly access?: readonly string[];
 }
 
 /** `postern token`: the tokens that agents show to a gateway. */
@@ -63,6 +64,9 @@ function createCommand(): Command {
     .addOption(repeatable("--hostname <name>", "a full host name, also '*.example.com'", parseHostname))
     .addOption(repeatable("--port <ports>", "a port or a range: 30000-30100", parsePort))
     .addOption(repeatable("--protocol <protocol>", "http, tcp, tls or udp (default: all)", parseProtocol))
+    .addOption(
+      repeatable("--access <service>", "a private service of somebody else: OWNER/NAME", parseAccess),
+    )
     .option("--share", "several agents with it may serve one name or port together")
     .option(
       "--bandwidth <size>",
@@ -75,7 +79,7 @@ function createCommand(): Command {
   return addFileOptions(command)
     .addHelpText(
       "after",
-      "\nWithout --subdomain, --hostname and --port it may register any name right below the domain, and any port;" +
+      "\nWithout --subdomain, --hostname, --port and --access it may register any name right below the domain, and any port;" +
         "\nwith one of them, what they say and nothing else.\n\nExample:" +
         "\n  deno task postern token create --name ci --expires 30d --subdomain 'ci-*' --port 30000-30100",
     )
@@ -157,11 +161,11 @@ function unnamedHint({ file, unnamedIn }: TokenLocation): string {
 
 /** What is not limited in any way stands in no `allow`; within one, what is not listed is not allowed. */
 function allowanceOf(
-  { subdomain, hostname, port, protocol, share }: CreateOptions,
+  { subdomain, hostname, port, protocol, access, share }: CreateOptions,
 ): WrittenAllowance | undefined {
   const names = { subdomains: subdomain, hostnames: hostname };
-  const isLimited = [subdomain, hostname, port].some((limit) => limit !== undefined);
-  if (isLimited) return { ...names, ports: port, protocols: protocol, share };
+  const isLimited = [subdomain, hostname, port, access].some((limit) => limit !== undefined);
+  if (isLimited) return { ...names, ports: port, protocols: protocol, access, share };
   if (protocol === undefined && !share) return undefined;
   const has = (...some: readonly string[]) => protocol?.some((one) => some.includes(one)) ?? true;
   return {
@@ -220,6 +224,10 @@ function parseHostname(text: string): string {
 
 function parsePort(text: string): string {
   return formatPorts(checked(ALLOWANCE_FIELDS.portRange.safeParse(text)));
+}
+
+function parseAccess(text: string): string {
+  return checked(ALLOWANCE_FIELDS.access.element.safeParse(text));
 }
 
 /** Written as it was given: `10MiB` says more than a number of bytes. */

@@ -32,6 +32,8 @@ export interface WsAgentConfig {
   readonly node: string;
   /** Tunnels from here to other gateways. */
   readonly nodeTunnels: readonly NodeTunnelConfig[];
+  /** Accesses to private services: the longest that one may last. */
+  readonly access: { readonly maxTtlMs: number };
 }
 
 export type JwtConfig =
@@ -62,6 +64,9 @@ const MIN_HEARTBEAT_MS = 100, MAX_HEARTBEAT_MS = 300_000;
 const MAX_GRACE_MS = 300_000;
 /** Shorter, and a tunnel that nobody asks for right now would come and go. */
 const MIN_IDLE_MS = 1000;
+
+/** Timers of the runtime end before 25 days. */
+const MIN_ACCESS_MS = 1000, MAX_ACCESS_MS = 7 * 86_400_000;
 
 const exactName = namePattern().refine(
   (name) => !name.includes("*"),
@@ -134,6 +139,10 @@ const limits = z.strictObject({
   udpFlowsPerSource: z.int().min(1).max(100_000).default(100),
 });
 
+const access = z.strictObject({
+  maxTtl: duration({ min: MIN_ACCESS_MS, max: MAX_ACCESS_MS }).prefault("24h"),
+}).transform(({ maxTtl }) => ({ maxTtlMs: maxTtl }));
+
 const idleTimeout = duration().prefault(0).refine((ms) => ms === 0 || ms >= MIN_IDLE_MS, {
   error: "Expected 0, for never, or at least 1s",
 });
@@ -158,6 +167,7 @@ export const wsAgentConfig: z.ZodType<WsAgentConfig> = z.strictObject({
   node: z.string().regex(/^[\w.-]{1,100}$/, "Expected letters, digits, dots, hyphens and underscores")
     .optional(),
   nodeTunnels: nodeTunnelsConfig.prefault([]),
+  access: access.prefault({}),
 }).superRefine(({ domain, endpoint, tokens, jwt, controller }, context) => {
   if (endpoint === domain) {
     const message = 'Must not be the domain itself; "tunnel." before it is usual';

@@ -174,3 +174,9 @@ export class Directory {
       : undefined;
   }
 }
+
+/** What is spoken there; `undefined`: nobody has it. */
+export function protocolAt(found: Found): PublicProtocol | undefined {
+  if (found.kind === "nobody") return undefined;
+  return found.kind === "here" ? found.service.protocol : found.protocol;
+}

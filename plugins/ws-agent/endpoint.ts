@@ -173,7 +173,7 @@ export class AgentEndpoint {
     transport: ByteStream,
     { arrival, connection, answer }: { arrival: Arrival; connection: ConnectionInfo; answer: Accepted },
   ): Promise<OpenTunnel | undefined> {
-    const { openYamux, admission, tunnels } = this.#tools;
+    const { openYamux, admission, tunnels, accesses } = this.#tools;
     const first = Promise.withResolvers<YamuxStream | undefined>();
     let strays = -1;
     let session: TunnelSession | undefined;
@@ -184,7 +184,14 @@ export class AgentEndpoint {
       maxUnaccepted: Infinity, // limits.streamsPerTunnel bounds them: a crowd may come within one round trip
       pingIntervalMs: 0, // heartbeats do that, by one timer for all
       onStream: (stream) => {
-        if (++strays === 0) return first.resolve(stream);
+        if (strays < 0) {
+          strays++;
+          return first.resolve(stream);
+        }
+        if (session !== undefined && accesses.isAccessor(session)) {
+          return void accesses.serve(session, stream);
+        }
+        strays++;
         this.#tools.counters.strayStreams++;
         stream.reset();
         if (strays <= MAX_STRAY_STREAMS) return;
@@ -201,6 +208,7 @@ export class AgentEndpoint {
       session = await admission.admit({
         run: answer.run,
         source,
+        destination,
         httpsPort: tls === undefined ? 443 : destination.port,
         yamux,
         speech,

@@ -2,7 +2,7 @@ import { canonicalName } from "../../core/plugin/mod.ts";
 import type { WsAgentConfig } from "./config.ts";
 
 /** What leases are keyed by. `http` and `tls` share the names. */
-export type LeaseKey = `name:${string}` | `port:${number}` | `udp:${number}`;
+export type LeaseKey = `name:${string}` | `port:${number}` | `udp:${number}` | `private:${string}`;
 
 /** @param host Canonical. */
 export function nameKey(host: string): LeaseKey {

@@ -25,10 +25,12 @@ import { nodeTunnelsOf } from "./nodes/config.ts";
 import { PlainHttp } from "./plain_http.ts";
 import { TunnelPorts } from "./ports.ts";
 import { PublicHttp, type ServeHttp } from "./public_http.ts";
+import { isPrivateKey } from "./private_name.ts";
 import { PublicStreams } from "./public_streams.ts";
 import { PublicTls } from "./public_tls.ts";
 import { metricsOf, type Reported, routesOf, statusOf, tunnelsOf } from "./report.ts";
 import { TunnelRouter } from "./router.ts";
+import { Accesses } from "./session/accesses.ts";
 import { Admission } from "./session/admission.ts";
 import { Registrar } from "./session/registrar.ts";
 import { Sessions } from "./session/sessions.ts";
@@ -74,6 +76,7 @@ export class WsAgentPlugin implements Plugin {
   readonly #udpCounters = new UdpCounters();
   readonly #tunnels: Tunnels;
   readonly #streams: PublicStreams;
+  readonly #accesses: Accesses;
   readonly #router: TunnelRouter;
   readonly #endpoint: AgentEndpoint;
   readonly #http: PublicHttp;
@@ -99,10 +102,12 @@ export class WsAgentPlugin implements Plugin {
     const throttles = this.#throttles = new Throttles({ sessions, clock, nodes: plane.nodes });
     const tunnels = this.#tunnels = new Tunnels({
       ...shared,
-      ended: (keys, session) => {
+      ended: (keys, session, reason) => {
         throttles.ended(session);
+        this.#accesses.sessionEnded(session, reason);
         keys.forEach((key) => waiting.wake(key));
       },
+      hasAccesses: (session) => this.#accesses.has(session),
     });
     const streams = this.#streams = new PublicStreams({
       directory,
@@ -112,6 +117,13 @@ export class WsAgentPlugin implements Plugin {
       reconnectGraceMs: () => this.#config.reconnectGraceMs,
       mayServe: (session) => tunnels.mayServe(session),
       throttle: (stream, session) => throttles.throttle(stream, session),
+    });
+    const accesses = this.#accesses = new Accesses({
+      ...tools,
+      config,
+      directory,
+      streams,
+      mayServe: (session) => tunnels.mayServe(session),
     });
     this.#router = new TunnelRouter({ name, config, directory, streams });
     const flowPrefix = `u${tools.newId().slice(0, 8)}-`;
@@ -139,7 +151,13 @@ export class WsAgentPlugin implements Plugin {
       node: plane.node,
       authenticator: () => tools.authenticator,
     });
-    const endpoint = this.#endpoint = new AgentEndpoint({ ...shared, admission, registrar, tunnels });
+    const endpoint = this.#endpoint = new AgentEndpoint({
+      ...shared,
+      admission,
+      registrar,
+      tunnels,
+      accesses,
+    });
     const http = this.#http = new PublicHttp({ ...shared, serveHttp, streams });
     this.#plainHttp = new PlainHttp({ ...shared, directory, endpoint, http });
     this.#publicTls = new PublicTls({ directory, streams, endpoint, http });
@@ -150,6 +168,7 @@ export class WsAgentPlugin implements Plugin {
         udp.changed(key, lease);
         waiting.wake(key);
         http.changed(key);
+        if (lease === undefined && isPrivateKey(key)) accesses.gone(key);
       },
       evicted: (session, reason) => tunnels.evicted(session, reason),
     });
@@ -200,6 +219,7 @@ export class WsAgentPlugin implements Plugin {
     this.#tunnels.recheck();
     this.#throttles.refresh();
     void this.#nodeTunnels?.replaceAll(nodeTunnels);
+    this.#accesses.recheck();
   }
 
   status(): PluginStatus {
@@ -241,6 +261,7 @@ export class WsAgentPlugin implements Plugin {
     this.#udp.closeAll();
     this.#tools.authenticator[Symbol.dispose]();
     await this.#nodeTunnels?.[Symbol.asyncDispose]();
+    this.#accesses.close();
     await this.#tunnels[Symbol.asyncDispose]();
     this.#throttles[Symbol.dispose]();
   }
@@ -274,6 +295,7 @@ export class WsAgentPlugin implements Plugin {
       authFailures: this.#tools.authenticator.failures,
       arrivals: this.#endpoint.arrivals,
       waiting: this.#waiting.size,
+      accesses: this.#accesses.size,
       openPorts: this.#ports.open,
       udpPorts: this.#udp.open,
       udpFlows: this.#udp.flows,

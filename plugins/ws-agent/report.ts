@@ -18,6 +18,8 @@ export interface Reported {
   readonly arrivals: number;
   /** Public connections that wait for an agent to come back. */
   readonly waiting: number;
+  /** Accesses to private services that are granted. */
+  readonly accesses: number;
   readonly openPorts: readonly number[];
   readonly udpPorts: readonly number[];
   readonly udpFlows: number;
@@ -68,12 +70,14 @@ export function routesOf(sessions: Sessions): RouteInfo[] {
 }
 
 function matchOf(key: string): string {
+  const port = portOfKey(key);
   const udpPort = udpPortOfKey(key);
-  return hostOfKey(key) ?? (udpPort === undefined ? `port ${portOfKey(key)}` : `UDP port ${udpPort}`);
+  return hostOfKey(key) ??
+    (udpPort !== undefined ? `UDP port ${udpPort}` : port === undefined ? key : `port ${port}`);
 }
 
 export function metricsOf(
-  { sessions, counters, authFailures, waiting, udpFlows, udpCounters, nodeTunnels }: Reported,
+  { sessions, counters, authFailures, waiting, accesses, udpFlows, udpCounters, nodeTunnels }: Reported,
 ): MetricSample[] {
   const open = openOf(sessions);
   return [
@@ -83,6 +87,7 @@ export function metricsOf(
     }),
     gauge("tunnel_streams_active", "Public connections and requests that tunnels carry.", streamsOf(open)),
     gauge("tunnel_waiting", "Public connections that wait for an agent to come back.", waiting),
+    gauge("tunnel_accesses_active", "Accesses to private services that are granted now.", accesses),
     gauge("udp_flows", "Sources that talk to udp services.", udpFlows),
     ...udpCounters.samples(),
     ...counters.samples(authFailures),

@@ -9,6 +9,7 @@ Deno.test({
   async fn() {
     const commands = await everyCommand();
     assert.deepEqual(commands.map((command) => command.name()), [
+      "access",
       "agent",
       "check",
       "explain",
@@ -66,6 +67,12 @@ const MISTAKES: readonly (readonly [args: readonly string[], says: RegExp])[] = 
   [["http", "3000", "--connections", "17"], /Expected a whole number from 1 to 16\./],
   [["tcp", "http://127.0.0.1:22"], /Only http services have URLs as targets/],
   [["tcp", "22", "--remote-port", "65536"], /Expected a port from 1 to 65535, or 0 for any\./],
+  [["access"], /missing required argument 'service'/],
+  [["access", "db", "--local-port", "65536"], /Expected a port from 1 to 65535, or 0 for any\./],
+  [["access", "db", "--ttl", "169h"], /Expected a duration such as 30s, 10m or 8h, from 1s to 168h\./],
+  [["access", "db", "--ttl", "999ms"], /Expected a duration/],
+  [["access", "stop"], /missing required argument 'id'/],
+  [["access", "stop", "../x"], /No access "\.\.\/x" runs here/],
   [["tls", "0"], /The port is a number from 1 to 65535/],
 ];
 

@@ -15,6 +15,10 @@ const MESSAGES: readonly ControlMessage[] = [
   { type: "registerService", name: "ssh", protocol: "tcp", remotePort: 30_003 },
   { type: "registerService", name: "any", protocol: "tcp", target: "127.0.0.1:22" },
   { type: "registerService", name: "game", protocol: "udp", private: true },
+  { type: "registerService", name: "inner", protocol: "tcp", private: true },
+  { type: "accessService", service: "inner", ttlMs: 1000 },
+  { type: "accessService", service: "bob/inner" },
+  { type: "accessEnded", accessId: clientIdOf(7), reason: "over" },
   { type: "register", name: "x", protocol: "tcp", localPort: 22, remotePort: 0 },
   { type: "unregister", serviceId: clientIdOf(7) },
   { type: "heartbeat", time: 1_700_000_000_000 },
@@ -32,12 +36,15 @@ const ANSWERS = new Set([
   "registerOk",
   "registerFail",
   "heartbeatAck",
+  "accessGranted",
+  "accessFail",
+  "accessEnded",
   "disconnect",
 ]);
 
 function seeds(): Uint8Array[] {
   const encoded = MESSAGES.map(encodeControl);
-  return [...encoded, Uint8Array.of(...encoded.slice(1, 10).flatMap((bytes) => [...bytes]))];
+  return [...encoded, Uint8Array.of(...encoded.slice(1, 13).flatMap((bytes) => [...bytes]))];
 }
 
 /** Whatever an agent says, the gateway answers in order or ends it, and nothing of it stays. */

@@ -1,6 +1,13 @@
 import { type ByteStream, closeQuietly, GatewayError, writeAll } from "../../../core/plugin/mod.ts";
 import { encodeControl } from "../control/codec.ts";
-import type { ControlMessage, RegisterService, ServiceRegistered, Uuid } from "../control/messages.ts";
+import type {
+  AccessGranted,
+  AccessService,
+  ControlMessage,
+  RegisterService,
+  ServiceRegistered,
+  Uuid,
+} from "../control/messages.ts";
 import { type Course, courseOf, parseReason, type Reason } from "../control/reason.ts";
 import { ControlReader } from "../control/reader.ts";
 
@@ -11,7 +18,7 @@ export class Refused extends Error {
   /** Whether to ask again. */
   readonly course: Course;
 
-  constructor(message: "authFail" | "registerFail", reason: Reason) {
+  constructor(message: "authFail" | "registerFail" | "accessFail", reason: Reason) {
     super(reason.text);
     this.reason = reason;
     this.course = courseOf(message, reason.word);
@@ -51,6 +58,9 @@ export class ControlChannel {
   /** Settles when nothing comes any more; never rejects. */
   readonly ended: Promise<ControlEnd>;
 
+  /** Told when an access has ended, and why. Only who has asked for one sets it: from others it is not taken. */
+  onAccessEnded: ((accessId: Uuid, reason: Reason) => void) | undefined;
+
   /** Takes the stream over. */
   constructor(stream: ByteStream) {
     this.#stream = stream;
@@ -85,6 +95,13 @@ export class ControlChannel {
     ]);
     if (answer.type === "serviceRegistered") return answer;
     throw new Refused("registerFail", answer.type === "registerFail" ? this.#reason(answer) : { text: "" });
+  }
+
+  /** Asks to reach a private service. @throws {Refused} {GatewayError} As {@link authenticate}. */
+  async access(question: AccessService): Promise<AccessGranted> {
+    const answer = await this.#ask({ type: "accessService", ...question }, ["accessGranted", "accessFail"]);
+    if (answer.type === "accessGranted") return answer;
+    throw new Refused("accessFail", answer.type === "accessFail" ? this.#reason(answer) : { text: "" });
   }
 
   unregister(serviceId: Uuid): void {
@@ -147,6 +164,10 @@ export class ControlChannel {
       return undefined;
     }
     if (message.type === "heartbeatAck") return undefined;
+    if (message.type === "accessEnded" && this.onAccessEnded !== undefined) {
+      this.onAccessEnded(message.accessId, this.#reason(message));
+      return undefined;
+    }
     const question = this.#questions.shift();
     if (question?.answers.includes(message.type)) {
       question.resolve(message);

@@ -1,6 +1,7 @@
 import { type NamePattern, namePattern, parseNamePattern, z } from "../../../core/plugin/mod.ts";
 import type { ServiceProtocol } from "../control/messages.ts";
 import type { PortRange, RequestedService } from "./grant.ts";
+import type { PrivateService } from "../private_name.ts";
 import { matchesGlob } from "./name_glob.ts";
 
 /** What an agent may register. An absent list sets no bound, an empty one allows nothing. */
@@ -13,6 +14,8 @@ export interface Allowance {
   readonly protocols?: readonly ServiceProtocol[];
   /** Whether several agents may serve one name or port together. @default false */
   readonly share?: boolean;
+  /** Private services of others that it may reach, as patterns `OWNER/NAME`. Absent: none. */
+  readonly access?: readonly string[];
 }
 
 /** The answer to a service that is to be shared, where nothing says that it may be. */
@@ -26,6 +29,7 @@ export const DEFAULT_ALLOWANCE: Allowance = { hostnames: [] };
 
 const MAX_ENTRIES = 1000;
 const MAX_LABEL = 63;
+const MAX_ACCESS = 255;
 
 const subdomain = z.string().transform((raw, context) => {
   const pattern = raw.toLowerCase();
@@ -41,6 +45,14 @@ const portRange = z.union([port, z.string()]).transform((raw, context): PortRang
   const range = typeof raw === "number" ? { first: raw, last: raw } : parsePorts(raw);
   if (range !== undefined) return range;
   const message = 'Expected a port or a range of ports, such as "30000-30100", from 1 to 65535';
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+});
+
+/** One slash, so that no star reaches over it from one tenant's services to another's. */
+const access = z.string().transform((pattern, context) => {
+  if (pattern.length <= MAX_ACCESS && /^[^\s/]+\/[\w.*-]+$/.test(pattern)) return pattern;
+  const message = 'Expected a private service as OWNER/NAME, such as "alice/db", "alice/*" or "*/status"';
   context.addIssue({ code: "custom", message });
   return z.NEVER;
 });
@@ -61,6 +73,7 @@ export const ALLOWANCE_FIELDS = {
   portRange,
   protocols: list(z.enum(["http", "tcp", "tls", "udp"])),
   share: z.boolean(),
+  access: list(access),
 } as const;
 
 /** Reads `30000` or `30000-30100`. @returns `undefined` for what is neither. */
@@ -88,6 +101,7 @@ export function denialOf(
   const { protocol, hostname } = service;
   if (allowance.protocols?.includes(protocol) === false) return `This token may not expose ${protocol}`;
   if (service.shared && allowance.share !== true) return NO_SHARING;
+  if (service.private === true) return undefined; // it takes no name and no port from anybody
   const isNamed = protocol === "http" || protocol === "tls";
   const wrongName = isNamed || hostname !== undefined ? nameDenial(allowance, hostname, domain) : undefined;
   return wrongName ?? (isNamed ? undefined : portDenial(allowance, service.port ?? 0));
@@ -122,4 +136,12 @@ function portDenial({ ports }: Allowance, port: number): string | undefined {
   return port === 0
     ? `This token may only have ports of ${allowed}: ask for one of them`
     : `This token may not have port ${port}, only those of ${allowed}`;
+}
+
+/** Whether a private service of somebody else may be reached. Both parts are matched by themselves. */
+export function mayAccess({ access = [] }: Allowance, { owner, name }: PrivateService): boolean {
+  return access.some((pattern) => {
+    const slash = pattern.indexOf("/");
+    return matchesGlob(pattern.slice(0, slash), owner) && matchesGlob(pattern.slice(slash + 1), name);
+  });
 }

@@ -22,6 +22,8 @@ export interface Question {
   readonly clientAddress: string;
   /** Absent: whether this is anybody at all. */
   readonly service?: RequestedService | undefined;
+  /** Instead of a service to register: a private one of somebody else that is to be reached, as `OWNER/NAME`. */
+  readonly access?: string | undefined;
 }
 
 /** Yes. */
@@ -54,6 +56,8 @@ const answer = z.discriminatedUnion("allow", [
     ttl: z.number().min(0).default(0),
     share: z.boolean().default(false),
     limits: TOKEN_LIMITS.optional(),
+    /** Told where an access was asked about: else a controller that knows of none would allow all of them. */
+    access: z.boolean().default(false),
   }),
   z.object({ allow: z.literal(false), reason: z.string().default("") }),
 ]);
@@ -99,17 +103,23 @@ export class ControllerClient implements Disposable {
     this.#allowed.clear();
   }
 
-  async #fetch({ token, clientAddress, service }: Question, signal?: AbortSignal): Promise<Answer> {
+  async #fetch({ token, clientAddress, service, access }: Question, signal?: AbortSignal): Promise<Answer> {
     const life = this.#life.signal;
     const body = await fetchJson(this.#tools.fetch, this.#url, {
       method: "POST",
       headers: { "content-type": "application/json", accept: "application/json" },
-      body: JSON.stringify({ token, clientAddress, ...(service && { service: toTell(service) }) }),
+      body: JSON.stringify({
+        token,
+        clientAddress,
+        ...(service && { service: toTell(service) }),
+        ...(access !== undefined && { access: { service: access } }),
+      }),
       timeoutMs: this.#timeoutMs,
       signal: signal === undefined ? life : AbortSignal.any([signal, life]),
     });
     const said = answer.parse(body);
     if (!said.allow) return { kind: "refused", reason: printable(said.reason, MAX_REASON_LENGTH) };
+    if (access !== undefined && !said.access) return { kind: "refused", reason: "It does not say access" };
     const ttlMs = Math.min(said.ttl * 1000, MAX_TTL_MS);
     const { subject, share, limits } = said;
     return { kind: "allowed", subject, share, limits, goodUntil: this.#tools.clock.monotonic() + ttlMs };
@@ -124,12 +134,14 @@ export class ControllerClient implements Disposable {
 }
 
 /** An answer is for this token, from this address, for this service. */
-function keyOf({ token, clientAddress, service }: Question): string {
-  return `${digestOf(token).toHex()} ${clientAddress} ${service ? JSON.stringify(toTell(service)) : ""}`;
+function keyOf({ token, clientAddress, service, access }: Question): string {
+  return `${digestOf(token).toHex()} ${clientAddress} ${
+    service ? JSON.stringify(toTell(service)) : access ?? ""
+  }`;
 }
 
 function toTell(
-  { name, protocol, hostname, port, shared }: RequestedService,
+  { name, protocol, hostname, port, shared, private: isPrivate }: RequestedService,
 ): Record<string, string | number | boolean> {
   return {
     name,
@@ -137,5 +149,6 @@ function toTell(
     ...(hostname !== undefined && { hostname }),
     ...(port !== undefined && { port }),
     ...(shared && { shared }),
+    ...(isPrivate && { private: true }),
   };
 }

@@ -1,7 +1,8 @@
 import type { Clock } from "../clock.ts";
 import { NO_SHARING } from "./allowance.ts";
-import type { AllowedAnswer, Answer, ControllerClient } from "./controller_client.ts";
-import type { AuthRefusal, AuthResult, Grant, RequestedService } from "./grant.ts";
+import { formatPrivateService, type PrivateService } from "../private_name.ts";
+import type { AllowedAnswer, Answer, ControllerClient, Question } from "./controller_client.ts";
+import type { AccessAnswer, AuthRefusal, AuthResult, Grant, RequestedService } from "./grant.ts";
 import type { TokenLimits } from "./token_limits.ts";
 import { refuse } from "./verdict.ts";
 
@@ -42,8 +43,8 @@ export class ControllerSource implements Disposable {
     return this.#tools;
   }
 
-  ask(token: string, clientAddress: string, service?: RequestedService): Promise<Answer> {
-    return this.#client.ask({ token, clientAddress, service });
+  ask(question: Question): Promise<Answer> {
+    return this.#client.ask(question);
   }
 
   /** What it has granted is over. */
@@ -88,17 +89,34 @@ class ControllerGrant implements Grant {
   }
 
   async allows(service: RequestedService): Promise<string | undefined> {
-    if (this.#source.isGone) return GONE;
-    if (this.#ended !== undefined) return this.#ended;
-    const answer = await this.#source.ask(this.#token, this.#clientAddress, service);
-    if (this.#source.isGone) return GONE;
+    const answer = await this.#ask({ service });
+    if ("ended" in answer) return answer.ended;
+    if (answer.kind === "allowed") return service.shared && !answer.share ? NO_SHARING : undefined;
+    return answer.kind === "unavailable" ? SILENT : answer.reason || "This is not allowed";
+  }
+
+  async mayAccess(service: PrivateService): Promise<AccessAnswer> {
+    const answer = await this.#ask({ access: formatPrivateService(service) });
+    if ("ended" in answer || answer.kind === "refused") return "may_not";
+    return answer.kind === "allowed" ? "may" : "unknown";
+  }
+
+  /** @returns `ended`: it is good for nothing any more. */
+  async #ask(about: Pick<Question, "service" | "access">): Promise<Answer | { readonly ended: string }> {
+    if (this.#source.isGone) return { ended: GONE };
+    if (this.#ended !== undefined) return { ended: this.#ended };
+    const answer = await this.#source.ask({
+      token: this.#token,
+      clientAddress: this.#clientAddress,
+      ...about,
+    });
+    if (this.#source.isGone) return { ended: GONE };
     if (answer.kind === "allowed") {
-      if (!this.#isSame(answer.subject)) return this.#ended;
-      return service.shared && !answer.share ? NO_SHARING : undefined;
+      return this.#isSame(answer.subject) ? answer : { ended: this.#ended ?? GONE };
     }
     const isSilent = answer.kind === "unavailable";
     this.#source.tools.failed(isSilent ? "controller_unavailable" : "controller_refused");
-    return isSilent ? SILENT : answer.reason || "This is not allowed";
+    return answer;
   }
 
   stillGood(): string | undefined {
@@ -113,7 +131,7 @@ class ControllerGrant implements Grant {
     if (this.#isAsking) return;
     this.#isAsking = true;
     const { clock, failed } = this.#source.tools;
-    this.#source.ask(this.#token, this.#clientAddress).then((answer) => {
+    this.#source.ask({ token: this.#token, clientAddress: this.#clientAddress }).then((answer) => {
       this.#isAsking = false;
       if (answer.kind === "unavailable") this.#goodUntil = clock.monotonic() + RETRY_MS;
       else if (answer.kind === "allowed" && this.#isSame(answer.subject)) {

@@ -1,5 +1,6 @@
 import type { ServiceProtocol } from "../control/messages.ts";
 import type { TokenLimits } from "./token_limits.ts";
+import type { PrivateService } from "../private_name.ts";
 
 /** What an agent that has proved itself may do. Checked at every registration and whenever something changes, not at login alone. */
 export interface Grant {
@@ -22,12 +23,20 @@ export interface Grant {
    */
   allows(service: RequestedService): Promise<string | undefined> | string | undefined;
   /**
+   * Whether a private service of somebody else may be reached now; one's own may be without asking. A controller is asked here.
+   * Never rejects.
+   */
+  mayAccess(service: PrivateService): Promise<AccessAnswer> | AccessAnswer;
+  /**
    * Whether it is still good: `undefined`, or why not. Costs little, so that a session may look at every heartbeat, and
    * has to after a reload: tokens and keys may be gone by then. A controller is asked again in the background when its
    * answer has become old, and what it says is told the next time; while it is silent, nobody has to go.
    */
   stillGood(): string | undefined;
 }
+
+/** `unknown`: whoever would know does not answer. */
+export type AccessAnswer = "may" | "may_not" | "unknown";
 
 export interface RequestedService {
   readonly name: string;
@@ -43,6 +52,8 @@ export interface RequestedService {
   readonly port?: number;
   /** Present when other agents of the same party are to serve it, too. */
   readonly shared?: true;
+  /** Whether it has neither a name nor a port, and is reached by accesses alone. */
+  readonly private?: true;
 }
 
 /** Both ends are inside. */

@@ -24,9 +24,10 @@ const schema = z.object({
   subdomains: ALLOWANCE_FIELDS.subdomains.optional(),
   hostnames: ALLOWANCE_FIELDS.hostnames.default([]),
   ports: ALLOWANCE_FIELDS.ports.optional(),
+  access: ALLOWANCE_FIELDS.access.optional(),
   share: ALLOWANCE_FIELDS.share.optional(),
   limits: TOKEN_LIMITS.optional(),
-}).transform(({ iss, sub, exp, subdomains, hostnames, ports, share, limits }): Claims => ({
+}).transform(({ iss, sub, exp, subdomains, hostnames, ports, access, share, limits }): Claims => ({
   issuer: iss,
   subject: sub,
   expiresAt: exp * 1000,
@@ -35,6 +36,7 @@ const schema = z.object({
     ...(subdomains !== undefined && { subdomains }),
     ...(ports !== undefined && { ports }),
     ...(share !== undefined && { share }),
+    ...(access !== undefined && { access }),
   },
   ...(limits !== undefined && { limits }),
 }));

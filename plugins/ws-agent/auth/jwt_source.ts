@@ -2,10 +2,11 @@ import { errors, type JWTHeaderParameters, type JWTPayload, jwtVerify, type JWTV
 import type { Log } from "../../../core/plugin/mod.ts";
 import { Lru } from "../../../core/tls/lru.ts";
 import type { JwtConfig } from "../config.ts";
-import { denialOf } from "./allowance.ts";
+import type { PrivateService } from "../private_name.ts";
+import { denialOf, mayAccess } from "./allowance.ts";
 import { type Fetch, NoAnswer } from "./bounded_fetch.ts";
 import type { Clock } from "../clock.ts";
-import type { AuthRefusal, AuthResult, Grant, PortRange, RequestedService } from "./grant.ts";
+import type { AccessAnswer, AuthRefusal, AuthResult, Grant, PortRange, RequestedService } from "./grant.ts";
 import { checkAudience, type Claims, readClaims } from "./jwt_claims.ts";
 import { KeySet } from "./key_set.ts";
 import { digestOf } from "./token.ts";
@@ -154,6 +155,11 @@ class JwtGrant implements Grant {
 
   allows(service: RequestedService): string | undefined {
     return this.stillGood() ?? this.#source.denialOf(this.#verified.claims, service);
+  }
+
+  mayAccess(service: PrivateService): AccessAnswer {
+    const may = this.stillGood() === undefined && mayAccess(this.#verified.claims.allowance, service);
+    return may ? "may" : "may_not";
   }
 
   stillGood(): string | undefined {

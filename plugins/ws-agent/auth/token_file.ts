@@ -63,11 +63,13 @@ const allow = z.strictObject({
   hostnames: ALLOWANCE_FIELDS.hostnames.default([]),
   ports: ALLOWANCE_FIELDS.ports.default([]),
   protocols: ALLOWANCE_FIELDS.protocols.optional(),
+  access: ALLOWANCE_FIELDS.access.optional(),
   share: ALLOWANCE_FIELDS.share.optional(),
-}).transform(({ protocols, share, ...rest }): Allowance => ({
+}).transform(({ protocols, access, share, ...rest }): Allowance => ({
   ...rest,
   ...(share !== undefined && { share }),
   ...(protocols !== undefined && { protocols }),
+  ...(access !== undefined && { access }),
 }));
 
 const entry = z.strictObject({

@@ -1,6 +1,7 @@
-import { type Allowance, DEFAULT_ALLOWANCE, denialOf } from "./allowance.ts";
+import type { PrivateService } from "../private_name.ts";
+import { type Allowance, DEFAULT_ALLOWANCE, denialOf, mayAccess } from "./allowance.ts";
 import type { Clock } from "../clock.ts";
-import type { AuthResult, Grant, PortRange, RequestedService } from "./grant.ts";
+import type { AccessAnswer, AuthResult, Grant, PortRange, RequestedService } from "./grant.ts";
 import { endOf, type TokenEntry } from "./token_file.ts";
 import type { TokenLimits } from "./token_limits.ts";
 import { TokenTable } from "./token_table.ts";
@@ -78,6 +79,12 @@ class TokenGrant implements Grant {
     const found = this.#source.lookAgain(this.#entry);
     if ("gone" in found) return found.gone;
     return this.#source.denialOf(found.entry.allow ?? DEFAULT_ALLOWANCE, service);
+  }
+
+  mayAccess(service: PrivateService): AccessAnswer {
+    const found = this.#source.lookAgain(this.#entry);
+    const may = "entry" in found && mayAccess(found.entry.allow ?? DEFAULT_ALLOWANCE, service);
+    return may ? "may" : "may_not";
   }
 
   stillGood(): string | undefined {

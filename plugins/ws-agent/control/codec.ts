@@ -1,3 +1,9 @@
+import {
+  checkAccessGranted,
+  checkAccessService,
+  parseAccessGranted,
+  parseAccessService,
+} from "./accesses.ts";
 import { ControlFault } from "./fault.ts";
 import type { ControlMessage } from "./messages.ts";
 import { PayloadReader, PayloadWriter } from "./payload.ts";
@@ -72,6 +78,30 @@ const FORMATS: { readonly [Name in MessageName]: Format<Name> } = {
     },
     read: (payload) => ({ type: "serviceRegistered", ...readJson(payload, parseServiceRegistered) }),
   },
+  accessService: {
+    code: 0x15,
+    write(payload, { type: _, ...question }) {
+      payload.text(JSON.stringify(checkAccessService(question)), 0);
+    },
+    read: (payload) => ({ type: "accessService", ...readJson(payload, parseAccessService) }),
+  },
+  accessGranted: {
+    code: 0x16,
+    write(payload, { type: _, ...answer }) {
+      payload.text(JSON.stringify(checkAccessGranted(answer)), 0);
+    },
+    read: (payload) => ({ type: "accessGranted", ...readJson(payload, parseAccessGranted) }),
+  },
+  accessFail: reasonOnly("accessFail", 0x17),
+  accessEnded: {
+    code: 0x18,
+    write: (payload, { accessId, reason }) => payload.uuid(accessId).text(reason, 2),
+    read: (payload) => ({
+      type: "accessEnded",
+      accessId: payload.uuid(),
+      reason: payload.text(payload.uint16()),
+    }),
+  },
   connect: {
     code: 0x20,
     write(payload, { serviceId, connectionId, clientAddress }) {
@@ -108,7 +138,10 @@ const FORMATS: { readonly [Name in MessageName]: Format<Name> } = {
   disconnect: reasonOnly("disconnect", 0x41),
 };
 
-function reasonOnly<Name extends "authFail" | "registerFail" | "disconnect">(type: Name, code: number) {
+function reasonOnly<Name extends "authFail" | "registerFail" | "accessFail" | "disconnect">(
+  type: Name,
+  code: number,
+) {
   return {
     code,
     write: (payload: PayloadWriter, { reason }: { readonly reason: string }) => payload.text(reason, 2),

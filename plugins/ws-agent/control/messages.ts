@@ -33,6 +33,26 @@ export interface ServiceRegistered {
   readonly remotePort?: number;
 }
 
+/** 0x15: asks to reach a private service, by streams that the agent opens. Bounded and checked by its parser. */
+export interface AccessService {
+  /** `NAME` of its own, or `OWNER/NAME`. */
+  readonly service: string;
+  /** For how long, in milliseconds; absent: as long as the gateway gives it. */
+  readonly ttlMs?: number;
+}
+
+/** 0x16: the answer to it. */
+export interface AccessGranted {
+  readonly accessId: Uuid;
+  /** As `OWNER/NAME`, whatever was asked. */
+  readonly service: string;
+  readonly protocol: "http" | "tcp" | "tls";
+  /** When it is over, milliseconds since 1970 by the gateway's clock. */
+  readonly until: number;
+  /** The same from now on, for whoever has another clock. */
+  readonly ttlMs: number;
+}
+
 /** A control message; PROTOCOL.md, "Control stream". Times are in milliseconds since 1970. */
 export type ControlMessage =
   | { readonly type: "auth"; readonly token: string; readonly clientId: Uuid }
@@ -49,6 +69,10 @@ export type ControlMessage =
   | { readonly type: "registerFail"; readonly reason: string }
   | ({ readonly type: "registerService" } & RegisterService)
   | ({ readonly type: "serviceRegistered" } & ServiceRegistered)
+  | ({ readonly type: "accessService" } & AccessService)
+  | ({ readonly type: "accessGranted" } & AccessGranted)
+  | { readonly type: "accessFail"; readonly reason: string }
+  | { readonly type: "accessEnded"; readonly accessId: Uuid; readonly reason: string }
   | {
     readonly type: "connect";
     readonly serviceId: Uuid;

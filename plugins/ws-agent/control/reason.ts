@@ -33,7 +33,12 @@ const COURSES = {
   held: "retry",
   port_in_use: "retry",
   no_free_port: "retry",
-  // Of both.
+  // Of an access to a private service.
+  no_such_service: "final",
+  access_expired: "final",
+  access_revoked: "final",
+  service_gone: "final",
+  // Of more than one of these.
   limit: "retry",
   internal_error: "retry",
   // Of a tunnel that stood. Whether its agent may come back is answered when it does.
@@ -51,12 +56,14 @@ const COURSES = {
 export type ReasonWord = keyof typeof COURSES;
 
 /** The messages that have a reason. */
-export type ReasonedMessage = "authFail" | "registerFail" | "disconnect";
+export type ReasonedMessage = "authFail" | "registerFail" | "accessFail" | "accessEnded" | "disconnect";
 
 /** What a reason means whose word is not known: of a gateway that is newer, or another. */
 const UNKNOWN: Readonly<Record<ReasonedMessage, Course>> = {
   authFail: "final",
   registerFail: "retry",
+  accessFail: "retry",
+  accessEnded: "final",
   disconnect: "retry",
 };
 

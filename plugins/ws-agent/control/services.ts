@@ -2,7 +2,7 @@ import { z } from "../../../core/plugin/mod.ts";
 import { BALANCES, type RegisterService, type ServiceRegistered } from "./messages.ts";
 import { isUuid } from "./uuid.ts";
 
-/** The JSON of the messages 0x13 and 0x14: some hundred bytes, and room for keys that are not known yet. */
+/** The JSON of the messages 0x13 to 0x16: some hundred bytes, and room for keys that are not known yet. */
 export const MAX_JSON_BYTES = 8 * 1024;
 
 /** Of any text in them but a URL. The longest is a host name (RFC 1035 §3.1: 253). */
@@ -33,25 +33,26 @@ const serviceRegistered: z.ZodType<ServiceRegistered> = z.object({
 
 /** @returns What is wrong, as text that quotes no value, or the payload of 0x13. */
 export function parseRegisterService(json: string): RegisterService | string {
-  return parse(registerService, json);
+  return parseJson(registerService, json);
 }
 
 /** @returns What is wrong, as text that quotes no value, or the payload of 0x14. */
 export function parseServiceRegistered(json: string): ServiceRegistered | string {
-  return parse(serviceRegistered, json);
+  return parseJson(serviceRegistered, json);
 }
 
 /** @throws {RangeError} For a service that the other side would refuse. */
 export function checkRegisterService(service: RegisterService): RegisterService {
-  return check(registerService, service);
+  return checkJson(registerService, service);
 }
 
 /** @throws {RangeError} For a service that the other side would refuse. */
 export function checkServiceRegistered(service: ServiceRegistered): ServiceRegistered {
-  return check(serviceRegistered, service);
+  return checkJson(serviceRegistered, service);
 }
 
-function parse<T extends object>(schema: z.ZodType<T>, json: string): T | string {
+/** @returns What is wrong with a JSON text, as text that quotes no value, or what the schema makes of it. */
+export function parseJson<T extends object>(schema: z.ZodType<T>, json: string): T | string {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -62,9 +63,10 @@ function parse<T extends object>(schema: z.ZodType<T>, json: string): T | string
   return checked.success ? checked.data : `has a wrong ${wrongKeys(checked.error)}`;
 }
 
-function check<T>(schema: z.ZodType<T>, value: T): T {
+/** @throws {RangeError} For what the other side would refuse. */
+export function checkJson<T>(schema: z.ZodType<T>, value: T): T {
   const checked = schema.safeParse(value);
-  if (!checked.success) throw new RangeError(`A service has a wrong ${wrongKeys(checked.error)}`);
+  if (!checked.success) throw new RangeError(`A message has a wrong ${wrongKeys(checked.error)}`);
   return checked.data;
 }
 

@@ -21,6 +21,7 @@ const PROBE_MS = 1000;
 export interface Applicant {
   readonly run: AgentRun;
   readonly source: Endpoint;
+  readonly destination: Endpoint;
   /** See `SessionParts.httpsPort`. */
   readonly httpsPort: number;
   readonly yamux: YamuxSession;
@@ -97,7 +98,7 @@ export class Admission {
 
   async #open(applicant: Applicant, grant: Grant, holder: string): Promise<TunnelSession | undefined> {
     const { config, node, registry, sessions, clock, newId } = this.#tools;
-    const { run, source, httpsPort, yamux, speech } = applicant;
+    const { run, source, destination, httpsPort, yamux, speech } = applicant;
     const { limits, reconnectGraceMs } = config();
     const info = {
       id: newId(),
@@ -114,6 +115,7 @@ export class Admission {
       info,
       grant,
       source,
+      destination,
       httpsPort,
       yamux,
       voice: speech,

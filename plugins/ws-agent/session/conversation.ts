@@ -2,6 +2,7 @@ import { ControlFault } from "../control/fault.ts";
 import type { ControlMessage } from "../control/messages.ts";
 import { formatReason } from "../control/reason.ts";
 import type { Clock } from "../clock.ts";
+import type { Accesses } from "./accesses.ts";
 import type { ControlChannel } from "./control_channel.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { MessageBudget } from "./message_budget.ts";
@@ -12,6 +13,7 @@ import type { Tunnels } from "./tunnels.ts";
 export interface ConversationTools {
   readonly registrar: Registrar;
   readonly tunnels: Tunnels;
+  readonly accesses: Accesses;
   readonly clock: Clock;
 }
 
@@ -58,7 +60,7 @@ export async function converse(
   session: TunnelSession,
   channel: ControlChannel,
   servicesPerTunnel: number,
-  { registrar, tunnels, clock }: ConversationTools,
+  { registrar, tunnels, accesses, clock }: ConversationTools,
 ): Promise<void> {
   await answerAll(session, channel, servicesPerTunnel, { tunnels, clock }, answer);
 
@@ -91,6 +93,9 @@ export async function converse(
       }
       case "unregister":
         await registrar.unregister(session, message.serviceId);
+        return;
+      case "accessService":
+        channel.send(await accesses.grant(session, message, (told) => channel.send(told)));
         return;
       case "disconnect":
         tunnels.end(session, "agent_left");

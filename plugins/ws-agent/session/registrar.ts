@@ -13,6 +13,7 @@ import type { WsAgentConfig } from "../config.ts";
 import type { Balance, RegisterService, Uuid } from "../control/messages.ts";
 import type { Counters, RegistrationRefusal } from "../counters.ts";
 import { isServiceName, type LeaseKey, nameKey, portKey, publicNameOf, udpKey } from "../names.ts";
+import { formatPrivateService, isShared, ownerOf, parsePrivateService, privateKey } from "../private_name.ts";
 import { isIn, portsToTry } from "./port_choice.ts";
 import type { Service } from "./service.ts";
 import type { TunnelSession } from "./session.ts";
@@ -129,9 +130,7 @@ export class Registrar {
         `A tunnel may have ${limits.servicesPerTunnel} services (limits.servicesPerTunnel)`,
       );
     }
-    if (request.private === true) {
-      return refusal("not_supported", "Private services are not supported by this gateway yet");
-    }
+    if (request.private === true) return await this.#registerPrivate(session, request);
     if (request.shared && protocol === "tcp" && !request.remotePort) {
       return refusal("bad_port", "Agents that share a port have to ask for the same one (remotePort)");
     }
@@ -143,6 +142,37 @@ export class Registrar {
       case "tls":
         return await this.#registerName(session, { ...request, protocol });
     }
+  }
+
+  /** It gets a lease and nothing else: no name, no port, so that nothing but an access leads to it. */
+  async #registerPrivate(
+    session: TunnelSession,
+    { name, protocol, hostname, remotePort = 0, target, shared }: RegisterService,
+  ): Promise<Registered> {
+    if (shared) return refusal("not_supported", "A private service is of one agent");
+    if (protocol === "udp") return refusal("not_supported", "A private service is http, tcp or tls");
+    if (hostname !== undefined || remotePort !== 0) {
+      return refusal("not_supported", "A private service has neither a host name nor a port");
+    }
+    const { principal } = session.grant;
+    if (isShared(principal)) return refusal("not_allowed", "A JWT without sub can have no private service");
+    const place = parsePrivateService(name, ownerOf(principal));
+    if (place === undefined) {
+      return refusal("bad_name", "Its name and that of its owner are too long for a private service");
+    }
+    const asked: RequestedService = { name, protocol, private: true };
+    const denied = await this.#denial(session, asked);
+    if (denied !== undefined) return denied;
+    const service: Service = {
+      id: this.#tools.newId(),
+      key: privateKey(place),
+      protocol,
+      asked,
+      url: `private:${formatPrivateService(place)}`,
+      ...targetOf(target),
+    };
+    return await this.#claim(session, service, undefined) ??
+      refusal("held", `Another agent of yours has the private service "${name}"`);
   }
 
   async #registerName(

@@ -13,6 +13,8 @@ export interface SessionParts {
   readonly info: SessionInfo;
   readonly grant: Grant;
   readonly source: Endpoint;
+  /** Where it has connected to. */
+  readonly destination: Endpoint;
   /** The public port of https, as the agent itself has reached it. */
   readonly httpsPort: number;
   readonly yamux: YamuxSession;
@@ -32,6 +34,7 @@ export class TunnelSession {
   readonly info: SessionInfo;
   readonly grant: Grant;
   readonly source: Endpoint;
+  readonly destination: Endpoint;
   readonly httpsPort: number;
   readonly since: number;
   readonly yamux: YamuxSession;
@@ -52,11 +55,12 @@ export class TunnelSession {
   opened = false;
   ended: EndReason | undefined;
 
-  constructor({ info, grant, source, httpsPort, yamux, voice, since, now }: SessionParts) {
+  constructor({ info, grant, source, destination, httpsPort, yamux, voice, since, now }: SessionParts) {
     this.id = info.id;
     this.info = info;
     this.grant = grant;
     this.source = source;
+    this.destination = destination;
     this.httpsPort = httpsPort;
     this.yamux = yamux;
     this.voice = voice;

@@ -22,7 +22,9 @@ export interface TunnelsTools {
   readonly counters: Counters;
   readonly log: Log;
   /** A tunnel has ended, and serves these keys no more. */
-  ended(keys: readonly string[], session: TunnelSession): void;
+  ended(keys: readonly string[], session: TunnelSession, reason: EndReason): void;
+  /** Whether it may open streams itself: it waits for whoever needs them, and is not idle. */
+  hasAccesses(session: TunnelSession): boolean;
 }
 
 const END_REASONS: Readonly<Record<SessionEnd["kind"], EndReason>> = {
@@ -91,7 +93,7 @@ export class Tunnels {
     if (reason === "protocol_error" || reason === "control_flood") counters.violations++;
     if (session.opened) this.#logEnd(session, reason, detail);
     this.#depart(session, farewellOf(reason, detail));
-    ended(keys, session);
+    ended(keys, session, reason);
   }
 
   /** Whether a session's grant is good at this moment; one that is not ends. Asked for every stream, so it costs little. */
@@ -181,7 +183,7 @@ export class Tunnels {
     const { grant: { expiresAt }, yamux } = session;
     if (expiresAt !== undefined && wall >= expiresAt) return this.end(session, "token_expired");
     if (now - yamux.lastHeardAt > heartbeat.timeoutMs) return this.end(session, "heartbeat_timeout");
-    if (session.streams > 0) session.idleSince = now;
+    if (session.streams > 0 || this.#tools.hasAccesses(session) && !session.leaving) session.idleSince = now;
     else if (session.leaving) return this.end(session, "drained");
     else if (yamux.peerGoesAway) return this.end(session, "agent_left"); // it would hold names that it serves no more
     if (idleTimeoutMs > 0 && now - session.idleSince >= idleTimeoutMs) {

@@ -43,7 +43,7 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
   onGoAway: (() => void) | undefined;
 
   readonly #onStream: ((stream: YamuxStream) => void) | undefined;
-  readonly #maxStreams: number;
+  #maxStreams: number;
 
   readonly #streams: StreamTable;
   readonly #roundTrips = new RoundTrips();
@@ -127,6 +127,10 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
 
   set maxBufferedBytes(bytes: number) {
     this.budget.most = bytes;
+  }
+
+  set maxStreams(streams: number) {
+    this.#maxStreams = streams;
   }
 
   open(): YamuxStream {

@@ -55,6 +55,8 @@ export interface YamuxSession {
   open(): YamuxStream;
   /** {@link YamuxOptions.maxBufferedBytes}, for a peer of whom more is known now. */
   set maxBufferedBytes(bytes: number);
+  /** {@link YamuxOptions.maxStreams}, for a peer that may open more of them now. */
+  set maxStreams(streams: number);
   /** Streams that are open, by either side. */
   readonly streams: number;
   /** The last round trip of a ping, in milliseconds; absent before the first. */

@@ -34,6 +34,7 @@ Deno.test("the smallest section, with every default", () => {
     plainEndpoint: false,
     node: "example.com",
     nodeTunnels: [],
+    access: { maxTtlMs: 86_400_000 },
   });
 });
 
@@ -53,7 +54,9 @@ Deno.test("everything given, in canonical form", () => {
     idleTimeout: "1h",
     plainHttp: true,
     plainEndpoint: true,
+    access: { maxTtl: "10m" },
   });
+  assert.deepEqual(config.access, { maxTtlMs: 600_000 });
   assert.equal(config.domain, "example.com");
   assert.equal(config.endpoint, "gate.example.com");
   assert.deepEqual(config.jwt, { issuer: "mytunnel", audience: "tunnels", secret: "s".repeat(32) });
@@ -73,6 +76,12 @@ Deno.test("one port is a range, too, in quotes or not", () => {
 
 const wrong: { name: string; more: Record<string, unknown>; path: string; message: RegExp }[] = [
   { name: "no domain", more: { domain: undefined }, path: "domain", message: /./ },
+  {
+    name: "accesses for longer than a week",
+    more: { access: { maxTtl: "169h" } },
+    path: "access.maxTtl",
+    message: /./,
+  },
   {
     name: "a pattern as domain",
     more: { domain: "*.example.com" },

@@ -3,9 +3,11 @@ import fc from "fast-check";
 import { parseNamePattern } from "../../../../core/names.ts";
 import {
   type Allowance,
+  ALLOWANCE_FIELDS,
   DEFAULT_ALLOWANCE,
   denialOf,
   formatPorts,
+  mayAccess,
   parsePorts,
 } from "../../../../plugins/ws-agent/auth/allowance.ts";
 import type { RequestedService } from "../../../../plugins/ws-agent/auth/mod.ts";
@@ -121,3 +123,42 @@ Deno.test("ranges of ports are read as they are written, and nothing else is", (
     assert.equal(parsePorts(text), undefined, text);
   }
 });
+
+Deno.test("a private service needs no name and no port, and its protocol counts", () => {
+  const secret: RequestedService = { name: "s", protocol: "http", private: true };
+  assert.equal(denialOf({ subdomains: [], hostnames: [], ports: [] }, secret, DOMAIN), undefined);
+  assert.match(denialOf({ hostnames: [], protocols: ["tcp"] }, secret, DOMAIN) ?? "", /may not expose http/);
+});
+
+const ACCESSES: readonly (readonly [pattern: string, yes: readonly string[], no: readonly string[]])[] = [
+  ["alice/db", ["alice/db"], ["alice/dbx", "alicex/db", "xalice/db", "bob/db", "ALICE/db"]],
+  ["alice/*", ["alice/db", "alice/x.y"], ["alicex/db", "bob/alice"]],
+  ["*/status", ["alice/status", "jwt:a:b/status"], ["alice/status2"]],
+  ["jwt:https%3A%2F%2Fid.example:*/db", ["jwt:https%3A%2F%2Fid.example:bob/db"], ["jwt:id.example:bob/db"]],
+  ["*/*", ["alice/db"], []],
+];
+
+for (const [pattern, yes, no] of ACCESSES) {
+  Deno.test(`access ${pattern} lets to ${yes} and not to ${no}`, () => {
+    const access = [ALLOWANCE_FIELDS.access.element.parse(pattern)];
+    const may = (service: string) => {
+      const [owner = "", name = ""] = service.split("/");
+      return mayAccess({ hostnames: [], access }, { owner, name });
+    };
+    assert.deepEqual([yes.every(may), no.some(may)], [true, false]);
+  });
+}
+
+Deno.test("whoever is not told of an access has none", () => {
+  for (const allowance of [DEFAULT_ALLOWANCE, { hostnames: [], access: [] }]) {
+    assert.equal(mayAccess(allowance, { owner: "alice", name: "db" }), false);
+  }
+});
+
+for (
+  const pattern of ["db", "*", "alice/", "/db", "a/b/c", "alice /db", "alice/d b", "a/" + "b".repeat(300)]
+) {
+  Deno.test(`${pattern.slice(0, 20)} is no pattern of accesses`, () => {
+    assert.equal(ALLOWANCE_FIELDS.access.element.safeParse(pattern).success, false);
+  });
+}

@@ -236,3 +236,39 @@ Deno.test("an agent that leaves while the controller thinks is nobody's failure"
   controller.answer(allow("bob"));
   assert.equal(reasonOf(await opened.try(TOKEN)), "granted");
 });
+
+for (
+  const [what, answer, expected] of [
+    ["says that it means accesses", { allow: true, subject: "bob", access: true }, "may"],
+    ["knows of no accesses, and allows everything", { allow: true, subject: "bob" }, "may_not"],
+    ["refuses", { allow: false, reason: "no" }, "may_not"],
+    ["says that it means accesses, and refuses", { allow: false, access: true }, "may_not"],
+    ["gives no answer of use", { access: true }, "unknown"],
+    ["takes the token for somebody else's", { allow: true, subject: "eve", access: true }, "may_not"],
+  ] as const
+) {
+  Deno.test(`a controller that ${what} is asked about an access: ${expected}`, async () => {
+    const bodies: Record<string, unknown>[] = [];
+    await using controller = serve(async (request) => {
+      const body = await request.json();
+      bodies.push(body);
+      return Response.json(body.access ? answer : { allow: true, subject: "bob" });
+    });
+    using opened = open({ controller: { url: controller.url, timeoutMs: 5000 } });
+    const grant = grantOf(await opened.try(TOKEN));
+    assert.equal(await grant.mayAccess({ owner: "alice", name: "db" }), expected);
+    assert.deepEqual(bodies[1], { token: TOKEN, clientAddress: SOURCE, access: { service: "alice/db" } });
+  });
+}
+
+Deno.test("a controller is told that a service is private", async () => {
+  const bodies: Record<string, unknown>[] = [];
+  await using controller = serve(async (request) => {
+    bodies.push(await request.json());
+    return Response.json({ allow: true, subject: "bob" });
+  });
+  using opened = open({ controller: { url: controller.url, timeoutMs: 5000 } });
+  const grant = grantOf(await opened.try(TOKEN));
+  assert.equal(await grant.allows({ name: "db", protocol: "tcp", private: true }), undefined);
+  assert.deepEqual(bodies[1]?.["service"], { name: "db", protocol: "tcp", private: true });
+});

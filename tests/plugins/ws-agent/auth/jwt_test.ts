@@ -69,6 +69,8 @@ const REFUSED: readonly (readonly [what: string, claims: Claims, reason: string]
   ["subdomains as text", { ...GOOD, subdomains: "*" }, "malformed"],
   ["subdomains with a number", { ...GOOD, subdomains: ["a", 1] }, "malformed"],
   ["a subdomain of two labels", { ...GOOD, subdomains: ["a.b"] }, "malformed"],
+  ["accesses as text", { ...GOOD, access: "alice/db" }, "malformed"],
+  ["an access without an owner", { ...GOOD, access: ["db"] }, "malformed"],
   ["subdomains null", { ...GOOD, subdomains: null }, "malformed"],
   ["a host name that is an address", { ...GOOD, hostnames: ["1.2.3.4"] }, "malformed"],
   ["ports out of range", { ...GOOD, ports: "1-70000" }, "malformed"],
@@ -128,6 +130,15 @@ Deno.test("an empty issuer is none, as go-tunnel writes it, and not the one that
   assert.equal(grantOf(await open1.try(await sign({ exp: EXP, iss: "" }))).principal, "jwt::");
   using open2 = open({ jwt: { secret: SECRET, issuer: "idp" } });
   assert.equal(reasonOf(await open2.try(await sign({ exp: EXP, iss: "" }))), "bad_issuer");
+});
+
+Deno.test("a claim says which private services of others may be reached; without it, none", async () => {
+  using opened = open({ jwt: { secret: SECRET } });
+  for (const [claims, expected] of [[{}, "may_not"], [{ access: ["alice/*"] }, "may"]] as const) {
+    const grant = grantOf(await opened.try(await sign({ ...GOOD, ...claims })));
+    assert.equal(grant.mayAccess({ owner: "alice", name: "db" }), expected);
+    assert.equal(grant.mayAccess({ owner: "bob", name: "db" }), "may_not");
+  }
 });
 
 Deno.test("principals of different parties differ", async () => {

@@ -32,7 +32,7 @@ for (const { hex, message } of SAMPLES) {
 }
 
 Deno.test("every type has a sample", () => {
-  assert.equal(new Set(SAMPLES.map(({ message }) => message.type)).size, 15);
+  assert.equal(new Set(SAMPLES.map(({ message }) => message.type)).size, 19);
 });
 
 const json = (text: string) => {

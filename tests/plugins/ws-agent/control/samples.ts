@@ -10,6 +10,11 @@ const REGISTER_ALL =
 const REGISTERED = `{"serviceId":"${A}","name":"app","url":"https://app.example.com"}`;
 const REGISTERED_ALL = `{"serviceId":"${B}","name":"ssh","url":"tcp://example.com:30001","remotePort":30001}`;
 
+const ACCESS = '{"service":"db"}';
+const ACCESS_ALL = '{"service":"alice/db","ttlMs":60000}';
+const GRANTED =
+  `{"accessId":"${A}","service":"alice/db","protocol":"tcp","until":1700000000000,"ttlMs":60000}`;
+
 const sized = (code: string, payload: string) =>
   code + (payload.length / 2).toString(16).padStart(8, "0") + payload;
 
@@ -61,6 +66,24 @@ export const SAMPLES: readonly { readonly hex: string; readonly message: Control
       remotePort: 30_001,
     },
   },
+  { hex: sized("15", json(ACCESS)), message: { type: "accessService", service: "db" } },
+  {
+    hex: sized("15", json(ACCESS_ALL)),
+    message: { type: "accessService", service: "alice/db", ttlMs: 60_000 },
+  },
+  {
+    hex: sized("16", json(GRANTED)),
+    message: {
+      type: "accessGranted",
+      accessId: A,
+      service: "alice/db",
+      protocol: "tcp",
+      until: 1_700_000_000_000,
+      ttlMs: 60_000,
+    },
+  },
+  { hex: "17 00000004 0002 6e6f", message: { type: "accessFail", reason: "no" } },
+  { hex: `18 00000015 ${A_HEX} 0003 656e64`, message: { type: "accessEnded", accessId: A, reason: "end" } },
   {
     hex: `20 00000026 ${A_HEX} ${B_HEX} 0004 783a3830`,
     message: { type: "connect", serviceId: A, connectionId: B, clientAddress: "x:80" },

@@ -247,6 +247,7 @@ Deno.test("a token that ends cuts the tunnel, and the hosts are kept: the agent 
       return good ? undefined : 1;
     },
     allows: () => undefined,
+    mayAccess: () => "may_not",
     stillGood: () => undefined,
   };
   await using gateway = gatewayWith({ grant, section: { reconnectGrace: "60s" } });

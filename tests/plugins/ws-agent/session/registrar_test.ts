@@ -123,12 +123,6 @@ const refused: {
     counted: "no_free_port",
     allow: "{ ports: 40000-40005 }",
   },
-  {
-    name: "a private service",
-    service: { name: "db", protocol: "tcp", private: true },
-    reason: /not supported by this gateway yet/,
-    counted: "not_supported",
-  },
 ];
 for (const { name, service, reason, counted, allow } of refused) {
   Deno.test(`refuses ${name}`, async () => {

@@ -111,6 +111,7 @@ Deno.test("a grant is looked at for every stream, and not only now and then", as
     owner: "mallory",
     principal: "token:mallory",
     allows: () => undefined,
+    mayAccess: () => "may_not",
     stillGood: () => end,
   };
   await using gateway = new TestGateway({ grant });
