@@ -21,6 +21,7 @@ import { Directory } from "./directory.ts";
 import { AgentEndpoint } from "./endpoint.ts";
 import { nameKey, portKey, udpKey, udpPortOfKey } from "./names.ts";
 import { NodeTunnelManager } from "./nodes/manager.ts";
+import { type OwnPorts, refuseCircles } from "./nodes/own_ports.ts";
 import { nodeTunnelsOf } from "./nodes/config.ts";
 import { PlainHttp } from "./plain_http.ts";
 import { TunnelPorts } from "./ports.ts";
@@ -210,7 +211,7 @@ export class WsAgentPlugin implements Plugin {
   reload(config: unknown, files: PluginFiles): void {
     const checked = config as WsAgentConfig;
     const nodeTunnels = nodeTunnelsOf(checked.nodeTunnels, files);
-    this.#nodeTunnels?.check(nodeTunnels);
+    refuseCircles(nodeTunnels, this.#ownPorts(checked));
     this.#tools.authenticator.reload(checked, files); // throws before anything has changed
     this.#config = checked;
     this.#directory.streamsPerTunnel = checked.limits.streamsPerTunnel;
@@ -266,6 +267,10 @@ export class WsAgentPlugin implements Plugin {
     this.#throttles[Symbol.dispose]();
   }
 
+  #ownPorts({ ports, portsAddress }: WsAgentConfig): OwnPorts {
+    return { open: this.#tools.plane.ports, tunnels: ports, address: portsAddress };
+  }
+
   #startNodeTunnels(files: PluginFiles): NodeTunnelManager {
     const { log, plane } = this.#tools;
     const failures = new LogOnce();
@@ -283,7 +288,7 @@ export class WsAgentPlugin implements Plugin {
       },
     });
     const tunnels = nodeTunnelsOf(this.#config.nodeTunnels, files);
-    manager.check(tunnels);
+    refuseCircles(tunnels, this.#ownPorts(this.#config));
     void manager.replaceAll(tunnels);
     return manager;
   }

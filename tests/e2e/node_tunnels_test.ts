@@ -210,3 +210,36 @@ Deno.test(
     assert.match(await until(() => failures[0], { what: "a failure" }), /db: It leads back/);
   },
 );
+
+Deno.test({
+  name: "a reload starts and ends node tunnels, disturbs none that stays, and refuses a circle",
+  ignore,
+}, async () => {
+  await using service = startReversing();
+  await using far = await Tunnels.start();
+  const db = await entry(far, service.target);
+  await using near = await Tunnels.start({ section: { nodeTunnels: [db] } });
+  const { remotePort } = await inState(near, "connected");
+  const open = await far.connect(remotePort);
+  await writeAll(open, new TextEncoder().encode("stays"));
+
+  await near.reloadSection({ nodeTunnels: [db, { ...db, name: "other" }] });
+  await until(
+    async () => (await nodeTunnelsOf(near)).filter(({ state }) => state === "connected").length === 2,
+    {
+      what: "both tunnels",
+      deadlineMs: 20_000,
+    },
+  );
+  const circle = { ...db, name: "circle", ports: { local: 20_005 } };
+  await assert.rejects(near.reloadSection({ nodeTunnels: [db, circle] }), /could go round in a circle/);
+  assert.deepEqual((await nodeTunnelsOf(near)).map(({ name }) => name), ["db", "other"]);
+  await near.reloadSection({ nodeTunnels: [db] });
+  await until(async () => (await nodeTunnelsOf(near)).length === 1, { what: "the end of the other tunnel" });
+  await open.closeWrite();
+  assert.equal(new TextDecoder().decode(await readToEnd(open)), "syats");
+  closeQuietly(open);
+
+  await near.reloadSection({});
+  await until(async () => (await far.rows()).length === 0, { what: "the end of the tunnel" });
+});

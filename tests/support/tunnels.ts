@@ -218,6 +218,11 @@ export class Tunnels implements AsyncDisposable {
     await this.gateway.reload(gatewayOptions(this.#place, this.#options));
   }
 
+  /** Changes what is other than usual in the plugin's section. */
+  async reloadSection(section: NonNullable<TunnelsOptions["section"]>): Promise<void> {
+    await this.gateway.reload(gatewayOptions(this.#place, { ...this.#options, section }));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
   }

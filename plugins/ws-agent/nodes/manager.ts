@@ -9,7 +9,7 @@ import { formatTarget } from "../agent/target.ts";
 import { printable } from "../auth/printable.ts";
 import { isServiceName } from "../names.ts";
 import type { NodeTunnel, NodeTunnelState, NodeTunnelStatus } from "./node_tunnel.ts";
-import { keepingOut, type OwnPorts, whyCircular } from "./own_ports.ts";
+import { keepingOut, type OwnPorts, refuseCircles } from "./own_ports.ts";
 
 export interface NodeTunnelManagerOptions {
   /** What this node is called: two nodes that show the same token must not have the same name. */
@@ -66,7 +66,7 @@ export class NodeTunnelManager implements AsyncDisposable {
       throw invalid("A node tunnel's name has 1 to 63 letters, digits, dots, hyphens and underscores");
     }
     if (this.#entries.has(name)) throw invalid(`There is a node tunnel "${name}" already`);
-    this.#refuseCircles(tunnel);
+    this.#refuseCircle(tunnel);
     this.#entries.set(name, {
       tunnel,
       agent: undefined,
@@ -85,7 +85,7 @@ export class NodeTunnelManager implements AsyncDisposable {
   startOutbound(name: string): void {
     const entry = this.#entry(name);
     if (entry.agent !== undefined) return;
-    this.#refuseCircles(entry.tunnel);
+    this.#refuseCircle(entry.tunnel);
     const { network = systemNetwork(), ownPorts } = this.#options;
     const agent = new Agent(settingsOf(entry.tunnel, this.#options), {
       network: ownPorts ? keepingOut(network, ownPorts) : network,
@@ -132,14 +132,9 @@ export class NodeTunnelManager implements AsyncDisposable {
     return [...this.#entries.values()].map((entry) => this.#statusOf(entry));
   }
 
-  /** Whether these may be. @throws {GatewayError} `config-invalid`: one would lead back into this gateway. */
-  check(tunnels: readonly NodeTunnel[]): void {
-    for (const tunnel of tunnels) this.#refuseCircles(tunnel);
-  }
-
   /**
    * Makes the tunnels these, all of them started. Those that stay as they are go on undisturbed. One change at a time; those
-   * that may not be are left out: {@link check} them first.
+   * that would lead back into this gateway are left out: see {@link refuseCircles}.
    */
   replaceAll(tunnels: readonly NodeTunnel[]): Promise<void> {
     this.#changing = this.#changing.then(() => this.#replaceAll(tunnels));
@@ -178,10 +173,9 @@ export class NodeTunnelManager implements AsyncDisposable {
     return entry;
   }
 
-  #refuseCircles({ name, ports: { local } }: NodeTunnel): void {
+  #refuseCircle(tunnel: NodeTunnel): void {
     const { ownPorts } = this.#options;
-    const why = ownPorts && whyCircular(local, ownPorts());
-    if (why !== undefined) throw invalid(`Node tunnel "${name}": ${why}`);
+    if (ownPorts) refuseCircles([tunnel], ownPorts());
   }
 
   #heard(entry: Entry, event: AgentEvent): void {

@@ -5,4 +5,4 @@
  */
 export { NodeTunnelManager, type NodeTunnelManagerOptions } from "./manager.ts";
 export type { NodeTunnel, NodeTunnelState, NodeTunnelStatus } from "./node_tunnel.ts";
-export { type OwnPorts, whyCircular } from "./own_ports.ts";
+export { type OwnPorts, refuseCircles, whyCircular } from "./own_ports.ts";

@@ -2,6 +2,7 @@ import { closeQuietly, GatewayError, parseCidrs } from "../../../core/plugin/mod
 import { type AgentNetwork, TcpStream } from "../agent/network.ts";
 import type { Target } from "../agent/target.ts";
 import type { PortRange } from "../auth/grant.ts";
+import type { NodeTunnel } from "./node_tunnel.ts";
 
 /** Where a gateway itself takes connections. */
 export interface OwnPorts {
@@ -35,6 +36,14 @@ export function whyCircular(
   return own.open.includes(port)
     ? `this gateway itself listens on port ${port}, and a connection could go round in a circle`
     : undefined;
+}
+
+/** @throws {GatewayError} `config-invalid`: one of the tunnels leads back into this gateway. */
+export function refuseCircles(tunnels: readonly Pick<NodeTunnel, "name" | "ports">[], own: OwnPorts): void {
+  for (const { name, ports: { local } } of tunnels) {
+    const why = whyCircular(local, own);
+    if (why !== undefined) throw new GatewayError("config-invalid", `Node tunnel "${name}": ${why}`);
+  }
 }
 
 /**
