@@ -129,11 +129,11 @@ export class Directory {
       const { holder } = session.info;
       const known = found.get(holder);
       if (known === undefined) {
-        found.set(holder, { streams: session.streams, session, service });
+        found.set(holder, { streams: session.served, session, service });
         continue;
       }
-      known.streams += session.streams;
-      if (session.streams >= known.session.streams) continue;
+      known.streams += session.served;
+      if (session.served >= known.session.served) continue;
       known.session = session;
       known.service = service;
     }
@@ -155,7 +155,7 @@ export class Directory {
       if (!session.takesStreams) continue;
       const limit = this.#limitOf(session);
       if (limit !== undefined) full = { kind: "full", protocol: service.protocol, limit };
-      else if (best === undefined || session.streams < best.streams) best = session;
+      else if (best === undefined || session.served < best.served) best = session;
     }
     const service = best && serving.get(best);
     if (best !== undefined && service !== undefined) return { kind: "here", session: best, service };
@@ -164,7 +164,7 @@ export class Directory {
 
   /** What keeps a tunnel from taking one more stream. */
   #limitOf(session: TunnelSession): StreamLimit | undefined {
-    if (session.streams >= this.streamsPerTunnel) return "limits.streamsPerTunnel";
+    if (session.served >= this.streamsPerTunnel) return "limits.streamsPerTunnel";
     const streams = session.grant.limits?.streams;
     if (streams === undefined) return undefined;
     // Each data plane has its part, as none knows what the others do.

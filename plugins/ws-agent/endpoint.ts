@@ -98,6 +98,7 @@ export class AgentEndpoint {
     const leave = () => arrival.end();
     this.#add(arrival);
     signal.addEventListener("abort", leave);
+    if (signal.aborted) leave();
     try {
       const request = first ?? await readFirstRequest(stream);
       const answer = this.#answer(request, connection);

@@ -169,7 +169,8 @@ export class WsAgentPlugin implements Plugin {
         udp.changed(key, lease);
         waiting.wake(key);
         http.changed(key);
-        if (lease === undefined && isPrivateKey(key)) accesses.gone(key);
+        // An agent that a draining gateway has sent away serves what is open to its end.
+        if (lease === undefined && isPrivateKey(key) && !tunnels.draining) accesses.gone(key);
       },
       evicted: (session, reason) => tunnels.evicted(session, reason),
     });

@@ -102,6 +102,8 @@ export class GatewaySide {
 
   #connected(link: GatewayLink, before: GatewayLink | undefined): void {
     this.#links.add(link);
+    // What the one before it says of its access is not about this one's.
+    if (before !== undefined) before.control.onAccessEnded = () => {};
     link.control.onAccessEnded = (_, { word, text }) => this.#accessEnded(word, text);
     void link.ended.then(({ farewell, reason }) => {
       this.#links.delete(link);

@@ -44,7 +44,8 @@ export class AccessManager implements AsyncDisposable {
   readonly #sessions = new Map<string, AccessSession>();
   /** Being started. */
   readonly #starting = new Set<Promise<unknown>>();
-  #isOver = false;
+  /** Ends those that are being started. */
+  readonly #life = new AbortController();
 
   constructor(options: AccessManagerOptions) {
     this.#options = options;
@@ -57,7 +58,7 @@ export class AccessManager implements AsyncDisposable {
    * it, or is not there.
    */
   async startSession(request: StartAccess): Promise<AccessSessionInfo> {
-    if (this.#isOver) throw new TypeError("This manager has been disposed");
+    if (this.#life.signal.aborted) throw new TypeError("This manager has been disposed");
     const id = crypto.randomUUID().slice(0, 8);
     const starting = this.#open(id, request);
     this.#starting.add(starting);
@@ -92,7 +93,7 @@ export class AccessManager implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isOver = true;
+    this.#life.abort();
     await Promise.allSettled(this.#starting);
     await Promise.all([...this.#sessions.values()].map((session) => session.stop()));
   }
@@ -109,6 +110,7 @@ export class AccessManager implements AsyncDisposable {
       clock: this.#options.clock ?? SYSTEM_CLOCK,
       random: this.#options.random ?? Math.random,
       times: this.#options.linkTimes ?? {},
+      signal: this.#life.signal,
       connected: () => this.#tell({ kind: "connected", id }),
       disconnected: (reason) => this.#tell({ kind: "disconnected", id, reason }),
     });

@@ -16,6 +16,8 @@ export interface AccessPlan
   readonly ttlMs: number | undefined;
   readonly connected: () => void;
   readonly disconnected: (reason: string) => void;
+  /** Ends it while it is being opened. */
+  readonly signal: AbortSignal;
 }
 
 const LOOPBACK = "127.0.0.1";
@@ -76,12 +78,16 @@ export class AccessSession {
    */
   static async open(plan: AccessPlan): Promise<AccessSession> {
     const session = new AccessSession(plan, listenOn(plan.localPort));
+    const stop = () => void session.stop();
+    plan.signal.addEventListener("abort", stop);
     session.#gateway.start();
     try {
       await session.#first.promise;
     } catch (error) {
       await session.ended;
       throw error;
+    } finally {
+      plan.signal.removeEventListener("abort", stop);
     }
     session.#run(session.#accept());
     return session;

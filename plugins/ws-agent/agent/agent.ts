@@ -88,8 +88,9 @@ export class Agent implements AsyncDisposable {
     this.#settle = resolve;
   }
 
-  /** Connects, and stays so. Call it once. */
+  /** Connects, and stays so. Call it once; does nothing for an agent that was stopped before. */
   start(): void {
+    if (this.#stopping) return;
     this.#setLines(this.#settings.connections);
   }
 

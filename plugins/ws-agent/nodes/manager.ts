@@ -49,7 +49,8 @@ export class NodeTunnelManager implements AsyncDisposable {
   readonly #options: NodeTunnelManagerOptions;
   readonly #entries = new Map<string, Entry>();
   #changing: Promise<void> = Promise.resolve();
-  #closed = false;
+  /** Nothing new is to be started. */
+  #isOver = false;
 
   constructor(options: NodeTunnelManagerOptions) {
     this.#options = options;
@@ -145,7 +146,7 @@ export class NodeTunnelManager implements AsyncDisposable {
     const stays = ({ tunnel }: Entry) => tunnels.some((other) => isDeepStrictEqual(other, tunnel));
     const gone = [...this.#entries.values()].filter((entry) => !stays(entry));
     await Promise.all(gone.map(({ tunnel: { name } }) => this.remove(name)));
-    for (const tunnel of this.#closed ? [] : tunnels) {
+    for (const tunnel of this.#isOver ? [] : tunnels) {
       try {
         if (!this.#entries.has(tunnel.name)) this.add(tunnel);
         this.startOutbound(tunnel.name);
@@ -155,13 +156,14 @@ export class NodeTunnelManager implements AsyncDisposable {
     }
   }
 
-  /** Stops all of them. */
+  /** Stops all of them, for good: a {@link replaceAll} that is under way starts none any more. */
   async stopAll(graceMs = 0): Promise<void> {
+    this.#isOver = true;
     await Promise.all([...this.#entries.keys()].map((name) => this.stop(name, graceMs)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#isOver = true;
     await this.#changing;
     for (const { agent } of this.#entries.values()) agent?.stopNow();
     await Promise.all([...this.#entries.values()].map(({ agent }) => agent?.ended));

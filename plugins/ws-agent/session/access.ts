@@ -1,5 +1,6 @@
 import type { ByteCount } from "../../../core/data_plane/relay.ts";
 import type { AccessGranted, ControlMessage, Uuid } from "../control/messages.ts";
+import type { AccessAnswer } from "../auth/grant.ts";
 import type { PrivateService } from "../private_name.ts";
 import type { TunnelSession } from "./session.ts";
 
@@ -31,6 +32,8 @@ export interface Access {
   /** Aborted at the end. */
   readonly life: AbortController;
   stopTimer: () => void;
+  /** A question whether it may go on that is under way: one at a time, however many streams wait for it. */
+  asking: Promise<AccessAnswer> | undefined;
   /** Sends a message to whoever has it. */
   tell(message: ControlMessage): void;
 }

@@ -153,7 +153,7 @@ export class Accesses {
   /** Policies may have changed: whoever may not go on ends now, or when a controller has answered. */
   recheck(): void {
     for (const access of this.#all()) {
-      const answer = this.#answerOf(access.session, access.service);
+      const answer = this.#ask(access);
       if (typeof answer === "string") this.#judge(access, answer);
       else answer.then((late) => this.#judge(access, late), () => {});
     }
@@ -213,6 +213,7 @@ export class Accesses {
       sent: { bytes: 0 },
       received: { bytes: 0 },
       life: new AbortController(),
+      asking: undefined,
       stopTimer: clock.after(ttlMs, () => this.#end(access, ENDS.expired)),
     };
     const accesses = this.#bySession.get(session) ?? new Map<Uuid, Access>();
@@ -240,9 +241,20 @@ export class Accesses {
     const { clock, mayServe } = this.#tools;
     if (clock.wall() >= access.until) this.#end(access, ENDS.expired);
     if (access.life.signal.aborted || !mayServe(access.session)) return false;
-    const answer = await this.#answerOf(access.session, access.service);
+    const answer = await this.#ask(access);
     this.#judge(access, answer);
     return answer === "may" && !access.life.signal.aborted;
+  }
+
+  /** Whether it may go on. */
+  #ask(access: Access): Promise<AccessAnswer> | AccessAnswer {
+    if (access.asking !== undefined) return access.asking;
+    const answer = this.#answerOf(access.session, access.service);
+    if (typeof answer === "string") return answer;
+    access.asking = answer;
+    const answered = () => void (access.asking = undefined);
+    answer.then(answered, answered);
+    return answer;
   }
 
   /** While a controller is silent, what is open goes on. */

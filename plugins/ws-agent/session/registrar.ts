@@ -131,7 +131,10 @@ export class Registrar {
       );
     }
     if (request.private === true) return await this.#registerPrivate(session, request);
-    if (request.shared && protocol === "tcp" && !request.remotePort) {
+    if (request.shared && isShared(session.grant.principal)) {
+      return refusal("not_allowed", "A JWT without sub is anybody's, and shares nothing");
+    }
+    if (request.shared && (protocol === "tcp" || protocol === "udp") && !request.remotePort) {
       return refusal("bad_port", "Agents that share a port have to ask for the same one (remotePort)");
     }
     switch (protocol) {
@@ -239,7 +242,7 @@ export class Registrar {
       const isOurs = lease?.holder === holder && lease.value["name"] === name;
       if (lease !== undefined && !isOurs) continue;
       if (++tries > MAX_PORT_TRIES) break;
-      const denied = await this.#denial(session, { name, protocol, port });
+      const denied = await this.#denial(session, { name, protocol, port, ...sharedOf(request) });
       if (denied !== undefined) return denied;
       const result = await this.#claimPort(session, request, port);
       if (result !== undefined && !("refused" in result && result.refused === "port_in_use")) return result;

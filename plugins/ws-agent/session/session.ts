@@ -68,9 +68,14 @@ export class TunnelSession {
     this.idleSince = now;
   }
 
-  /** Streams of public connections: the one for control is none. */
+  /** Streams of connections, to its services or of its accesses: the one for control is none. */
   get streams(): number {
     return Math.max(0, this.yamux.streams - 1);
+  }
+
+  /** Those of {@link streams} that bring somebody to a service of this agent; an accessor opens others. */
+  get served(): number {
+    return this.yamux.streams - this.yamux.streamsOfPeer;
   }
 
   get services(): ReadonlyMap<string, Service> {

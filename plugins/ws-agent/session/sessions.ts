@@ -29,7 +29,7 @@ export class Sessions {
   /** How many streams they carry. */
   streamsOf(principal: string): number {
     let streams = 0;
-    for (const session of this.of(principal)) streams += session.streams;
+    for (const session of this.of(principal)) streams += session.served;
     return streams;
   }
 

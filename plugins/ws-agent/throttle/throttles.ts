@@ -77,6 +77,10 @@ export class Throttles implements Disposable {
       receiving: new Bandwidth(bandwidth / nodes, now),
       now: () => clock.monotonic(),
       wait: (bandwidth, payment) => {
+        // Nobody would ever let it go on: the last tunnel of the token has ended.
+        if (this.#byPrincipal.get(principal) !== fresh) {
+          throw new Deno.errors.Interrupted("The tunnel has ended");
+        }
         bandwidth.wait(payment);
         this.#stopTicking ??= clock.every(TICK_MS, () => this.#tick());
       },

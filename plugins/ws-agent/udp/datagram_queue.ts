@@ -6,7 +6,9 @@ const FIRST_BUFFER_BYTES = 1024;
 /** Twice of what may wait: it is moved to the front once for as many bytes as were put. */
 const MAX_BUFFER_BYTES = 2 * MAX_WAITING_BYTES;
 /** A larger buffer is given up when nothing waits. */
-const KEPT_BUFFER_BYTES = 16 * 1024;
+const KEPT_BUFFER_BYTES = 2048;
+/** Of each buffer so much is not counted as shared: whatever others hold, an ordinary datagram always has room. */
+const OWN_BUFFER_BYTES = 2048;
 const NOTHING = new Uint8Array();
 
 /** Memory that queues share. */
@@ -94,7 +96,7 @@ export class DatagramQueue {
   }
 
   #free(buffer: Uint8Array): Uint8Array {
-    this.#memory.release(buffer.length);
+    this.#memory.release(shared(buffer.length));
     return NOTHING;
   }
 
@@ -125,7 +127,7 @@ export class DatagramQueue {
   #grow(waiting: number, needed: number): boolean {
     let size = Math.max(FIRST_BUFFER_BYTES, 2 * this.#buffer.length);
     while (size < waiting + needed) size *= 2;
-    if (!this.#memory.claim(size - this.#buffer.length)) return false;
+    if (!this.#memory.claim(shared(size) - shared(this.#buffer.length))) return false;
     const larger = new Uint8Array(size);
     larger.set(this.#buffer.subarray(this.#start, this.#end));
     this.#buffer = larger;
@@ -133,4 +135,9 @@ export class DatagramQueue {
     this.#end = waiting;
     return true;
   }
+}
+
+/** How much of a buffer of `bytes` is of the shared memory. */
+function shared(bytes: number): number {
+  return Math.max(0, bytes - OWN_BUFFER_BYTES);
 }

@@ -93,6 +93,10 @@ export class Session implements YamuxSession, StreamHost, FrameHandler, Ticking 
     return this.#streams.size;
   }
 
+  get streamsOfPeer(): number {
+    return this.#streams.ofPeer;
+  }
+
   get roundTripMs(): number | undefined {
     return this.#roundTrips.last;
   }

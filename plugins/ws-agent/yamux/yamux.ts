@@ -59,6 +59,8 @@ export interface YamuxSession {
   set maxStreams(streams: number);
   /** Streams that are open, by either side. */
   readonly streams: number;
+  /** Those of them that the peer has opened. */
+  readonly streamsOfPeer: number;
   /** The last round trip of a ping, in milliseconds; absent before the first. */
   readonly roundTripMs: number | undefined;
   /** Bytes of the streams, without headers. */

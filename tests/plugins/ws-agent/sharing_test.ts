@@ -291,11 +291,13 @@ Deno.test("an agent whose token does not say that it may share is told so", asyn
   assert.equal(plain.type, "serviceRegistered");
 });
 
-Deno.test("a port that is shared is asked for by its number", async () => {
-  await using gateway = gatewayOf();
-  const answer = await (await gateway.agent()).register({ name: "ssh", protocol: "tcp", shared: true });
-  assert.ok(answer.type === "registerFail" && answer.reason.startsWith("bad_port: "));
-});
+for (const protocol of ["tcp", "udp"] as const) {
+  Deno.test(`a ${protocol} port that is shared is asked for by its number`, async () => {
+    await using gateway = gatewayOf();
+    const answer = await (await gateway.agent()).register({ name: "ssh", protocol, shared: true });
+    assert.ok(answer.type === "registerFail" && answer.reason.startsWith("bad_port: "));
+  });
+}
 
 Deno.test("agents that share leave when their token may not do so any more", async () => {
   await using gateway = gatewayOf();

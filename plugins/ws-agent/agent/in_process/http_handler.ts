@@ -100,7 +100,7 @@ class HttpServer {
     this.#reading = kind !== "none";
     const response = await this.#answer(request, to, interim);
     await interim.close();
-    await response.send(this.#stream).catch((error) => this.#fail(error));
+    await response.send(this.#stream);
     if (!response.keepsAlive) return false;
     if (!await body.finish()) return false;
     this.#reading = false;
@@ -126,12 +126,6 @@ class HttpServer {
       this.#failed(error);
       return prepare(plain(500, "Internal Server Error"));
     }
-  }
-
-  /** @throws Always. */
-  #fail(error: unknown): never {
-    if (!this.#connection.signal.aborted) this.#failed(error);
-    throw error;
   }
 
   async #refuse(status: number): Promise<false> {

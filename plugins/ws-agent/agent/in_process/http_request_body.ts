@@ -46,7 +46,11 @@ export class RequestBody {
     await this.#beforeFirst();
     const data = await this.#body.read();
     if (data instanceof Uint8Array) return controller.enqueue(data.slice()); // what lies there is read over
-    if (data === "end") return controller.close();
+    if (data === "end") {
+      controller.close();
+      controller.byobRequest?.respond(0); // else who reads into memory of their own waits for ever
+      return;
+    }
     this.#isBroken = true;
     throw new TypeError(`The request's body is malformed: ${data.word}`);
   }

@@ -16,7 +16,7 @@ export interface ConnectionStream {
 }
 
 /**
- * Serves one public connection. When the promise is fulfilled, `writable` is closed if that is still to be done, and what still comes is
+ * Serves one public connection. When the promise is fulfilled, what was written goes out, `writable` is closed if that is still to be done, and what still comes is
  * thrown away; when it is rejected, the connection is reset.
  */
 export type StreamHandler = (stream: ConnectionStream, connection: ServedConnection) => Promise<void>;
@@ -25,10 +25,9 @@ export type StreamHandler = (stream: ConnectionStream, connection: ServedConnect
 export function streamHandler(handle: StreamHandler): ConnectionHandler {
   return {
     async serve(stream, connection) {
-      const state = { ended: false };
-      const streams = { readable: readableOf(stream), writable: writableOf(stream, state) };
-      await handle(streams, connection);
-      if (!state.ended) await stream.closeWrite();
+      const outgoing = new Outgoing(stream);
+      await handle({ readable: readableOf(stream), writable: outgoing.writable }, connection);
+      await outgoing.finish();
     },
   };
 }
@@ -47,16 +46,57 @@ function readableOf(stream: ByteStream): ReadableStream<Uint8Array<ArrayBuffer>>
   }, { highWaterMark: 0 });
 }
 
-function writableOf(stream: ByteStream, state: { ended: boolean }): WritableStream<Uint8Array> {
-  return new WritableStream({
-    write: (chunk) => writeAll(stream, chunk),
-    async close() {
-      state.ended = true;
-      await stream.closeWrite();
-    },
-    abort() {
-      state.ended = true;
-      closeQuietly(stream);
-    },
-  }, { highWaterMark: 1 });
+/** What a handler sends. All that it has written when it returns still goes out, whether it has waited for that or not. */
+class Outgoing {
+  readonly writable: WritableStream<Uint8Array>;
+  readonly #stream: ByteStream;
+  readonly #flushed = Promise.withResolvers<void>();
+  /** Chunks that were written, and are not out. */
+  #waiting = 0;
+  #isFinishing = false;
+  /** Whether the handler itself has closed or aborted it, or the connection has failed. */
+  #isOver = false;
+
+  constructor(stream: ByteStream) {
+    this.#stream = stream;
+    this.writable = new WritableStream<Uint8Array>({
+      write: (chunk) => this.#write(chunk),
+      close: async () => {
+        this.#end();
+        await stream.closeWrite();
+      },
+      abort: () => {
+        this.#end();
+        closeQuietly(stream);
+      },
+    }, {
+      highWaterMark: 1,
+      size: () => { // asked for at every write, at once
+        this.#waiting++;
+        return 1;
+      },
+    });
+  }
+
+  /** The handler has returned. Rejects when the connection fails meanwhile. */
+  async finish(): Promise<void> {
+    this.#isFinishing = true;
+    if (this.#waiting > 0 && !this.#isOver) await this.#flushed.promise;
+    if (!this.#isOver) await this.#stream.closeWrite();
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    try {
+      await writeAll(this.#stream, chunk);
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+    if (--this.#waiting === 0 && this.#isFinishing) this.#flushed.resolve();
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#flushed.resolve();
+  }
 }

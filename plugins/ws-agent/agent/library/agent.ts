@@ -28,6 +28,8 @@ export class Agent implements AsyncDisposable {
   readonly #queues = new Set<EventQueue<AgentEvent>>();
   /** What was told last of each service, by its name. */
   readonly #public = new Map<string, ServicePublic>();
+  /** Why the gateway does not take a service, and will not, by its name. */
+  readonly #refused = new Map<string, string>();
   #hasStarted = false;
   #end: AgentEnd | undefined;
 
@@ -67,15 +69,12 @@ export class Agent implements AsyncDisposable {
     signal?.addEventListener("abort", stop);
     try {
       while (!this.#isReady()) {
-        const { value: event, done } = await events.next();
+        for (const [service, reason] of this.#refused) {
+          throw new GatewayError("dial-failed", `The gateway does not take "${service}": ${reason}`);
+        }
+        const { done } = await events.next();
         signal?.throwIfAborted();
         if (done) throw new GatewayError("dial-failed", whyEnded(this.#end));
-        if (event.kind === "refused" && event.isFinal) {
-          throw new GatewayError(
-            "dial-failed",
-            `The gateway does not take "${event.service}": ${event.reason}`,
-          );
-        }
       }
       return [...this.#public.values()];
     } finally {
@@ -118,13 +117,20 @@ export class Agent implements AsyncDisposable {
   }
 
   #tell(event: AgentEvent): void {
-    if (event.kind === "public") this.#public.set(event.service, event);
-    if (event.kind === "refused") this.#public.delete(event.service);
+    if (event.kind === "public") {
+      this.#public.set(event.service, event);
+      this.#refused.delete(event.service);
+    } else if (event.kind === "refused") {
+      this.#public.delete(event.service);
+      if (event.isFinal) this.#refused.set(event.service, event.reason);
+      else this.#refused.delete(event.service);
+    }
     for (const queue of this.#queues) queue.add(event);
+    // A listener's fault is not the agent's, and there is nobody here to tell of it: neither now nor, of an async one, later.
     try {
-      this.#onEvent?.(event);
-    } catch {
-      // A listener's fault is not the agent's: there is nobody here to tell of it.
+      const told: unknown = this.#onEvent?.(event);
+      if (told instanceof Promise) told.catch(() => {});
+    } catch { // as above
     }
   }
 }

@@ -7,9 +7,23 @@ import {
 } from "../../../../plugins/ws-agent/access/mod.ts";
 import { systemNetwork, TcpStream } from "../../../../plugins/ws-agent/agent/network.ts";
 import { SYSTEM_CLOCK } from "../../../../plugins/ws-agent/clock.ts";
-import { readToEnd } from "../../../support/echo.ts";
+import { readToEnd, startSilent } from "../../../support/echo.ts";
 import { until } from "../../../support/until.ts";
 import { BOTH, encode, ENDPOINT, roundTrip, TestGateway, tokenEntry, TOKENS } from "../harness.ts";
+
+Deno.test("a manager that is disposed of ends what it is about to start", async () => {
+  await using silent = startSilent();
+  const { hostname: host, port } = silent.address;
+  const manager = new AccessManager({
+    gateway: { secure: false, host, port, path: "/tunnel/v1" },
+    token: "a-token",
+    linkTimes: { connectMs: 600_000 },
+  });
+  const starting = assert.rejects(manager.startSession({ service: "db" }), { name: "AccessRefused" });
+  await until(() => silent.accepted === 1, { what: "the connection" });
+  await manager[Symbol.asyncDispose]();
+  await starting;
+});
 
 const DB = { name: "db", protocol: "tcp", private: true } as const;
 

@@ -353,6 +353,30 @@ Deno.test("an access outlives its service's agent, when that comes back in time"
   closeQuietly(waiting);
 });
 
+Deno.test("what is open over an access goes on while the gateway drains, also when nobody holds the service any more", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { gateway, accessor } = await start(stack);
+  const { accessId } = await granted(accessor, "alice/db");
+  const stream = await open(accessor, accessId);
+  assert.equal(await roundTrip(stream, "before"), "before");
+  gateway.plugin.drain();
+  const registry = gateway.registry.at("data-plane-0");
+  await until(() => registry.lookup("private:alice/db") === undefined, { what: "the end of the grace" });
+  assert.equal(await roundTrip(stream, "after"), "after");
+  closeQuietly(stream);
+});
+
+Deno.test("the streams of a token's own accesses do not count against its services", async () => {
+  await using stack = new AsyncDisposableStack();
+  const limited = tokenEntry("alice", TOKENS.alice, "limits: { streams: 1 }") + tokenEntry("bob", TOKENS.bob);
+  const { accessor } = await start(stack, { who: "alice", tokens: limited });
+  const { accessId } = await granted(accessor, "db");
+  const stream = await open(accessor, accessId);
+  assert.equal(await roundTrip(stream, "one"), "one");
+  assert.ok(await isCut(await open(accessor, accessId)), "a second one is over the limit");
+  closeQuietly(stream);
+});
+
 Deno.test("the operator ends an access by its tunnel", async () => {
   await using stack = new AsyncDisposableStack();
   const { gateway, accessor } = await start(stack);

@@ -177,6 +177,17 @@ for (const [what, end] of Object.entries(ends)) {
   });
 }
 
+Deno.test("a stream whose token has no tunnel any more ends, though there is more to read", async () => {
+  using set = setUp();
+  const seen = readAll(set.open().stream);
+  await settled();
+  set.leave();
+  await settled();
+  await set.clock.pass(100);
+  assert.ok(seen.error instanceof Deno.errors.Interrupted, `${seen.error}`);
+  assert.ok(!set.throttles.ticking);
+});
+
 Deno.test("payments are served in their order, and one that is given up costs nothing", () => {
   const bandwidth = new Bandwidth(1000, 0);
   const served: string[] = [];

@@ -44,6 +44,18 @@ Deno.test("two of the largest datagrams wait together only as far as there is ro
   assert.equal(queue.put(new Uint8Array(100)), 1);
 });
 
+Deno.test("an ordinary datagram has room, whatever others hold", () => {
+  const memory = new QueueMemory(0);
+  const queue = new DatagramQueue(memory);
+  for (let i = 0; i < 100; i++) {
+    assert.equal(queue.put(new Uint8Array(1472)), 0);
+    assert.equal(queue.take().length, 1474);
+    queue.trim();
+  }
+  queue.close();
+  assert.ok(!memory.claim(1));
+});
+
 Deno.test("without memory a datagram is dropped by itself", () => {
   const queue = new DatagramQueue(new QueueMemory(2048));
   assert.equal(queue.put(new Uint8Array(5000)), 1);

@@ -126,6 +126,7 @@ Deno.test("who waits for an agent is told why it will not be ready", async () =>
   await using refused = new Agent(options);
   refused.start();
   await assert.rejects(refused.ready(), isFault(/does not take "hello": Not for this token/));
+  await assert.rejects(refused.ready(), isFault(/does not take "hello"/), "also who asks later");
 
   await using waiting = new Agent({ ...RIGHT, gateway: "ws://127.0.0.1:9" });
   const late = new AbortController();
@@ -135,6 +136,28 @@ Deno.test("who waits for an agent is told why it will not be ready", async () =>
   const stopped = waiting.ready();
   await waiting.stop();
   await assert.rejects(stopped, isFault(/was stopped/));
+});
+
+Deno.test("an agent that was stopped before it was started does not start", async () => {
+  await using gateway = new FakeGateway();
+  await using agent = new Agent({ ...RIGHT, gateway: `ws://127.0.0.1:${gateway.port}`, connections: 1 });
+  await agent.stop();
+  agent.start();
+  assert.equal((await agent.ended).kind, "stopped");
+  await assert.rejects(agent.ready(), { code: "dial-failed" });
+  assert.equal(gateway.sessions.length, 0);
+});
+
+Deno.test("a listener that fails, also later, does no harm", async () => {
+  await using gateway = new FakeGateway();
+  await using agent = new Agent({
+    ...RIGHT,
+    gateway: `ws://127.0.0.1:${gateway.port}`,
+    onEvent: ({ kind }) =>
+      kind === "connected" ? Promise.reject(new Error("later")) as unknown as void : undefined,
+  });
+  agent.start();
+  assert.equal((await agent.ready()).length, 1);
 });
 
 Deno.test("events are told to the callback and to each iterator, and end with the agent", async () => {

@@ -143,6 +143,24 @@ Deno.test("bodies go both ways at the same time, as they come", async () => {
   closeQuietly(stream);
 });
 
+Deno.test("a handler that reads the body into memory of its own sees its end", async () => {
+  await using started = await serve(async (request) => {
+    const reader = request.body?.getReader({ mode: "byob" }) ?? assert.fail("There is no body");
+    let length = 0;
+    for (;;) {
+      const { done, value } = await reader.read(new Uint8Array(64));
+      if (done) return new Response(`${length} bytes`);
+      length += value.length;
+    }
+  });
+  const stream = await started.send(
+    "app",
+    "POST / HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 3\r\n\r\nabc",
+  );
+  assert.match(await readUntil(stream, "0\r\n\r\n"), /^HTTP\/1\.1 200 [^]*3 bytes/);
+  closeQuietly(stream);
+});
+
 Deno.test("4 MiB go up and come down whole", async () => {
   const size = 4 << 20;
   await using started = await serve(async (request) => {

@@ -44,6 +44,22 @@ Deno.test("a function that returns has sent its end, and all before it", async (
   closeQuietly(stream);
 });
 
+for (const how of ["returns", "closes it, too"]) {
+  Deno.test(`a function that waits for none of its writes, and ${how}, has sent them all`, async () => {
+    await using started = await serve(({ writable }) => {
+      const writer = writable.getWriter();
+      for (const text of ["a", "b", "c"]) void writer.write(encode(text.repeat(100_000)));
+      if (how !== "returns") void writer.close();
+      return Promise.resolve();
+    });
+    const stream = await started.send("s", "");
+    const seen = await readUntil(stream);
+    assert.equal(seen.length, 300_000);
+    assert.equal(seen.at(-1), "c");
+    closeQuietly(stream);
+  });
+}
+
 Deno.test("4 MiB come back from readable.pipeTo(writable)", async () => {
   const size = 4 << 20;
   await using started = await serve(({ readable, writable }) => readable.pipeTo(writable));
