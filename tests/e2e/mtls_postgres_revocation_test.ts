@@ -51,9 +51,12 @@ async function begin(
   return { there, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
+/** Its audit line has come, too: later ones are not mistaken for it. */
 async function enter({ there }: Setting, user: string): Promise<Client> {
+  const before = there.lines().length;
   const client = await there.connect("host-1", await there.issue(user));
   await client.echo("hello");
+  await until(() => there.lines().length > before, { what: `the audit line of ${user}` });
   return client;
 }
 
