@@ -6,9 +6,10 @@ import { type ConfigProblem, problemAt, sortProblems } from "../../../core/confi
 import { type SchemaKey, schemaKeys } from "../../../core/config/schema_walk.ts";
 import { type ConfigNode, locate, type MapNode, plainValue } from "../../../core/config/tree.ts";
 import { readYaml } from "../../../core/config/yaml.ts";
-import { canonicalName, duration, GatewayError, messageOf, z } from "../../../core/plugin/mod.ts";
+import { canonicalName, duration, GatewayError, z } from "../../../core/plugin/mod.ts";
 import { BALANCES } from "../control/messages.ts";
 import { isServiceName } from "../names.ts";
+import { parsed } from "../parsed.ts";
 import { parseGateway } from "./gateway_address.ts";
 import { parseProxy, type ProxyAddress } from "./proxy/proxy_address.ts";
 import { type AgentService, type AgentSettings, type Credentials, MAX_CONNECTIONS } from "./settings.ts";
@@ -74,19 +75,6 @@ function isWithin(path: ConfigPath, outer: ConfigPath): boolean {
 
 function toProblem(root: MapNode, { path, message, unknownKey }: ConfigIssue): ConfigProblem {
   return problemAt(locate(root, path, unknownKey ? "key" : "value"), path, message);
-}
-
-/** Text that `parse` takes; what it throws is the message. */
-function parsed<In, Out>(from: z.ZodType<In, unknown>, parse: (value: In) => Out): z.ZodType<Out, unknown> {
-  return from.transform((value, context) => {
-    try {
-      return parse(value);
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      context.addIssue({ code: "custom", message: messageOf(error) });
-      return z.NEVER;
-    }
-  });
 }
 
 const PORT = z.int().min(0).max(65_535);

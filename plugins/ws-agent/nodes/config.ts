@@ -1,7 +1,8 @@
-import { GatewayError, messageOf, type PluginFiles, z } from "../../../core/plugin/mod.ts";
+import { type PluginFiles, z } from "../../../core/plugin/mod.ts";
 import { type GatewayAddress, parseGateway } from "../agent/gateway_address.ts";
 import { parseTarget, type Target } from "../agent/target.ts";
 import { isServiceName } from "../names.ts";
+import { parsed } from "../parsed.ts";
 import type { NodeTunnel } from "./node_tunnel.ts";
 
 /** An entry of `nodeTunnels`, checked. Plain data. */
@@ -14,19 +15,6 @@ export interface NodeTunnelConfig extends Omit<NodeTunnel, "ca"> {
 const MAX_TUNNELS = 256;
 
 const port = z.int().min(0).max(65_535);
-
-/** Text that `parse` takes; what it throws is the message. */
-function parsed<In, Out>(from: z.ZodType<In, unknown>, parse: (value: In) => Out): z.ZodType<Out, unknown> {
-  return from.transform((value, context) => {
-    try {
-      return parse(value);
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      context.addIssue({ code: "custom", message: messageOf(error) });
-      return z.NEVER;
-    }
-  });
-}
 
 const local: z.ZodType<Target, unknown> = parsed(
   z.union([z.int(), z.string()]),
