@@ -1,11 +1,16 @@
 import { lookup } from "node:dns/promises";
 import { rootCertificates } from "node:tls";
 import type { Log } from "../core/log.ts";
+import { formatHostPort, type HostPort } from "../core/net/address.ts";
 import { ManagedWorker } from "../core/supervisor/managed_worker.ts";
 import type { AgentEnd, AgentEvent, AgentStatus } from "../plugins/ws-agent/agent/events.ts";
 import type { AgentService, AgentSettings } from "../plugins/ws-agent/agent/settings.ts";
 import { knownHosts } from "../plugins/ws-agent/agent/target.ts";
-import type { AgentOwnerMethods, AgentWorkerMethods } from "../plugins/ws-agent/agent/worker_methods.ts";
+import type {
+  AgentOwnerMethods,
+  AgentWorkerMethods,
+  InspectAt,
+} from "../plugins/ws-agent/agent/worker_methods.ts";
 import { dealOut, unitName, unitPermissions, type UnitPlan } from "./agent_units.ts";
 
 export interface AgentHostOptions {
@@ -15,12 +20,20 @@ export interface AgentHostOptions {
   /** Requests that came too fast to be told. */
   readonly onDropped?: (count: number) => void;
   readonly watchRequests: boolean;
+  /** Where requests are shown. Absent: nowhere. Only for an agent that one worker is enough for. */
+  readonly inspect?: InspectAt | undefined;
+  /** Told where that is, again when it has changed. */
+  readonly onInspector?: (address: HostPort) => void;
 }
 
 interface Unit {
   plan: UnitPlan;
   readonly worker: ManagedWorker<AgentWorkerMethods>;
 }
+
+const ENTRY = new URL("../plugins/ws-agent/agent/worker.ts", import.meta.url);
+/** Has the code of the page, too, which other agents do without. */
+const INSPECTED_ENTRY = new URL("../plugins/ws-agent/inspect/worker.ts", import.meta.url);
 
 /**
  * Runs an agent in workers that may connect to the gateway and to the targets, and do nothing else. This thread reads files and writes
@@ -124,13 +137,13 @@ export class AgentHost {
   }
 
   #unit(plan: UnitPlan): Unit {
-    const { onEvent, onDropped, watchRequests, log } = this.#options;
+    const { onEvent, onDropped, watchRequests, inspect, onInspector, log } = this.#options;
     const unit: Unit = {
       plan,
       worker: new ManagedWorker<AgentWorkerMethods>({
         name: unitName("agent", plan.index),
-        entry: new URL("../plugins/ws-agent/agent/worker.ts", import.meta.url),
-        permissions: unitPermissions(plan.net),
+        entry: inspect === undefined ? ENTRY : INSPECTED_ENTRY,
+        permissions: unitPermissions([...plan.net, ...listenPermissions(inspect)]),
         methods: {
           events: (batch, dropped) => {
             for (const event of batch) onEvent(event);
@@ -141,12 +154,15 @@ export class AgentHost {
           },
           lookUp,
         } satisfies AgentOwnerMethods,
-        setUp: async (rpc) =>
-          await rpc.call("start", {
+        setUp: async (rpc) => {
+          const inspector = await rpc.call("start", {
             settings: this.#settingsOf(unit.plan),
             watchRequests,
             ...(this.#settings.tls.extraCa !== undefined && { runtimeCas: this.#runtimeCas }),
-          }),
+            ...(inspect !== undefined && { inspect }),
+          });
+          if (inspector !== undefined) onInspector?.(inspector);
+        },
       }, log),
     };
     return unit;
@@ -155,6 +171,10 @@ export class AgentHost {
   #settingsOf({ index, services }: UnitPlan): AgentSettings {
     return { ...this.#settings, name: unitName(this.#settings.name, index), services };
   }
+}
+
+function listenPermissions(at: InspectAt | undefined): string[] {
+  return at?.ports.map((port) => formatHostPort({ host: at.hostname, port })) ?? [];
 }
 
 async function lookUp(name: string): Promise<readonly string[]> {

@@ -4,6 +4,7 @@ import { giveUpPermissions } from "../core/supervisor/give_up.ts";
 import type { AgentEvent } from "../plugins/ws-agent/agent/events.ts";
 import { formatGateway } from "../plugins/ws-agent/agent/gateway_address.ts";
 import type { AgentService, AgentSettings } from "../plugins/ws-agent/agent/settings.ts";
+import type { InspectAt } from "../plugins/ws-agent/agent/worker_methods.ts";
 import { formatTarget, knownHosts, parseTarget, type Target } from "../plugins/ws-agent/agent/target.ts";
 import { isServiceName } from "../plugins/ws-agent/names.ts";
 import { AgentHost } from "./agent_host.ts";
@@ -12,6 +13,7 @@ import { CommandError } from "./command_error.ts";
 import { endSignals } from "./end_signals.ts";
 import { EXIT } from "./exit_codes.ts";
 import { chooseGateway, DEVELOPMENT_GATEWAY, type GatewayOptions } from "./gateway_choice.ts";
+import { inspectorUrl, USUAL_PLACE } from "./inspect_option.ts";
 import { randomName } from "./random_name.ts";
 import { safe } from "./render_tunnel.ts";
 import { openTunnelOutput, type TunnelOutput } from "./tunnel_output.ts";
@@ -26,6 +28,8 @@ export interface ExposeOptions extends GatewayOptions {
   readonly hostname?: string;
   readonly remotePort?: number;
   readonly connections: number;
+  /** Of http: where requests are shown; `true` for the usual place. */
+  readonly inspect?: InspectAt | true;
 }
 
 const RECONNECT = { minMs: 500, maxMs: 30_000 };
@@ -59,10 +63,15 @@ export async function expose(protocol: QuickProtocol, target: string, options: E
     : `Nothing listens on ${formatTarget(service.target)} yet`;
   using output = openTunnelOutput(state);
   if (silence !== undefined) output.notice(silence);
-  await run(settings, state, output);
+  await run(settings, state, output, options.inspect === true ? USUAL_PLACE : options.inspect);
 }
 
-async function run(settings: AgentSettings, state: TunnelState, output: TunnelOutput): Promise<void> {
+async function run(
+  settings: AgentSettings,
+  state: TunnelState,
+  output: TunnelOutput,
+  inspect: InspectAt | undefined,
+): Promise<void> {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
   const signals = endSignals();
@@ -77,6 +86,8 @@ async function run(settings: AgentSettings, state: TunnelState, output: TunnelOu
         if (fault) failed.reject(fault);
         else output.event(event);
       },
+      inspect,
+      onInspector: (address) => output.inspector(inspectorUrl(address)),
       onDropped: (count) => void (state.requestsTotal += count),
     });
     await giveUpPermissions([]);

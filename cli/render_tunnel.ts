@@ -41,6 +41,7 @@ export function renderTunnel(state: TunnelState, { columns, rows, color }: Scree
       row(i === 0 ? "Address" : "", part, 1)
     ),
     row("Leads to", state.target),
+    ...state.inspector === undefined ? [] : [row("Inspector", state.inspector)],
     row(
       "Gateway",
       status ? `${state.gateway} (${status.connected} of ${status.connections} connections)` : state.gateway,

@@ -8,6 +8,8 @@ import { again, type TunnelState } from "./tunnel_state.ts";
 export interface TunnelOutput extends Disposable {
   event(event: AgentEvent): void;
   notice(text: string): void;
+  /** Requests are shown there. */
+  inspector(url: string): void;
   /** The state is another one than before, without an event. */
   changed(): void;
 }
@@ -27,6 +29,10 @@ function liveOutput(state: TunnelState): TunnelOutput {
     },
     notice(text) {
       state.notice(text, Date.now());
+      view.changed();
+    },
+    inspector(url) {
+      state.inspector = url;
       view.changed();
     },
     changed: () => view.changed(),
@@ -62,6 +68,10 @@ function plainOutput(state: TunnelState): TunnelOutput {
       }
     },
     notice,
+    inspector(url) {
+      if (state.inspector !== url) notice(`Requests are shown at ${url}`);
+      state.inspector = url;
+    },
     changed() {},
     [Symbol.dispose]() {},
   };

@@ -20,6 +20,8 @@ export class TunnelState {
   readonly gateway: string;
   /** Where the public reaches it, once it does. */
   url: string | undefined;
+  /** Where requests are shown, when they are. */
+  inspector: string | undefined;
   /** `refused`: the gateway is there, and does not take the service for now. */
   state: "connecting" | "online" | "reconnecting" | "refused" | "stopping" = "connecting";
   /** Why it is not online. */

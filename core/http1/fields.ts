@@ -245,6 +245,11 @@ export class FieldTable {
     return textOf(this.bytes, this.nameStart(i), this.nameEnd(i)).toLowerCase();
   }
 
+  /** The name of field `i` as it was sent. */
+  sentName(i: number): string {
+    return textOf(this.bytes, this.nameStart(i), this.nameEnd(i));
+  }
+
   /** The value of field `i`, each byte as one character, without the whitespace around it. */
   value(i: number): string {
     return textOf(this.bytes, this.valueStart(i), this.valueEnd(i));

@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, SYSTEM_CLOCK } from "../clock.ts";
+import type { ByteStream } from "../../../core/plugin/mod.ts";
+import type { StreamHeader } from "../stream_header.ts";
 import type { ServiceRegistered } from "../control/messages.ts";
 import { pause } from "./backoff.ts";
 import type { Refused } from "./control_channel.ts";
@@ -9,7 +11,8 @@ import { formatGateway } from "./gateway_address.ts";
 import { Line } from "./line.ts";
 import { type GatewayLink, LINK_TIMES, type LinkTimes, openLink } from "./link.ts";
 import { type AgentNetwork, systemNetwork } from "./network.ts";
-import { PublicStreams, STREAM_TIMES, type StreamTimes } from "./public_streams.ts";
+import { proxyHeader } from "./public_connection.ts";
+import { type InspectStream, PublicStreams, STREAM_TIMES, type StreamTimes } from "./public_streams.ts";
 import type { AgentService, AgentSettings } from "./settings.ts";
 import { formatTarget } from "./target.ts";
 import { TargetDialer } from "./target_dialer.ts";
@@ -19,6 +22,8 @@ export interface AgentOptions {
   readonly onEvent?: ((event: AgentEvent) => void) | undefined;
   /** Whether HTTP requests are watched as they go by, for `request` events. Costs nothing when not. @default false */
   readonly watchRequests?: boolean | undefined;
+  /** Looks at the whole of what goes to the targets of http services and comes from them. Costs nothing when absent. */
+  readonly inspect?: InspectStream | undefined;
   /** Whether a public connection is served at all. @default every one is */
   readonly accept?: AcceptConnection | undefined;
   /** What it has of the network. @default the machine's */
@@ -53,6 +58,7 @@ export class Agent implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #epoch: number;
+  readonly #dialer: TargetDialer;
   readonly #streams: PublicStreams;
   #settings: AgentSettings;
   /** Each with what ends when it has stopped. */
@@ -74,13 +80,15 @@ export class Agent implements AsyncDisposable {
     this.#random = options.random ?? Math.random;
     this.#epoch = options.epoch ?? Date.now();
     const now = () => this.#clock.monotonic();
+    this.#dialer = new TargetDialer(this.#network, { now, extraCa: () => this.#settings.tls.extraCa });
     this.#streams = new PublicStreams({
-      dialer: new TargetDialer(this.#network, { now, extraCa: () => this.#settings.tls.extraCa }),
+      dialer: this.#dialer,
       network: this.#network,
       times: { ...STREAM_TIMES, ...options.streamTimes },
       now,
       emit: (event) => this.#emit(event),
       watchRequests: () => options.watchRequests === true,
+      inspect: options.inspect,
       accept: options.accept,
     });
     const { promise, resolve } = Promise.withResolvers<AgentEnd>();
@@ -108,6 +116,15 @@ export class Agent implements AsyncDisposable {
       bytesIn: sum(({ session }) => session.bytesRead),
       bytesOut: sum(({ session }) => session.bytesWritten),
     };
+  }
+
+  /**
+   * Connects to a service's target as for a public connection with this header. The caller closes it.
+   *
+   * @throws {GatewayError} As `TargetDialer.dial`.
+   */
+  dialTarget(service: AgentService, header: StreamHeader, signal: AbortSignal): Promise<ByteStream> {
+    return this.#dialer.dial(service.target, signal, proxyHeader(service, header));
   }
 
   /**

@@ -1,23 +1,33 @@
 import type { BodyKind } from "../../../core/http1/mod.ts";
 
 const LF = 0x0a, CR = 0x0d;
+const CRLF_BYTES = 2;
 /** Of a chunk's head or a trailer line; what is longer is not worth following. */
 const MAX_LINE_BYTES = 8192;
 const MAX_CHUNK_DIGITS = 13;
 
 /** Passes over message bodies (RFC 9112 §6, §7.1) as their bytes come by, without keeping any. */
 export class BodySkipper {
+  readonly #onData: ((data: Uint8Array) => void) | undefined;
   #kind: BodyKind = "none";
   /** Bytes of the body or of the chunk, its CRLF included, that are still to come. */
   #left = 0;
+  /** How many of those are no data: the CRLF behind a chunk. */
+  #ending = 0;
   #in: "size" | "extension" | "data" | "trailer" = "size";
   #digits = 0;
   #lineBytes = 0;
   /** Whether the body is over. Never for one that ends with the connection. */
   done = true;
 
+  /** @param onData Is shown the data of a body, without the framing of chunks; a view that is only valid during the call. */
+  constructor(onData?: (data: Uint8Array) => void) {
+    this.#onData = onData;
+  }
+
   start(kind: BodyKind, contentLength: number): void {
     this.#kind = kind;
+    this.#ending = kind === "chunked" ? CRLF_BYTES : 0;
     this.#left = contentLength;
     this.done = kind === "none" || (kind === "length" && contentLength === 0);
     if (kind === "chunked") this.#nextChunk();
@@ -26,7 +36,10 @@ export class BodySkipper {
   /** @returns Where the body ends in `bytes`, or their length when it goes on; `undefined`: this is no body that makes sense. */
   skip(bytes: Uint8Array, from: number): number | undefined {
     if (this.done) return from;
-    if (this.#kind === "until-close") return bytes.length;
+    if (this.#kind === "until-close") {
+      this.#onData?.(bytes.subarray(from));
+      return bytes.length;
+    }
     if (this.#kind === "chunked") return this.#skipChunks(bytes, from);
     const end = this.#skipData(bytes, from);
     this.done = this.#left === 0;
@@ -35,6 +48,8 @@ export class BodySkipper {
 
   #skipData(bytes: Uint8Array, from: number): number {
     const taken = Math.min(this.#left, bytes.length - from);
+    const data = Math.min(taken, this.#left - this.#ending);
+    if (data > 0) this.#onData?.(bytes.subarray(from, from + data));
     this.#left -= taken;
     return from + taken;
   }
@@ -78,7 +93,7 @@ export class BodySkipper {
     }
     if (this.#digits === 0) return false;
     if (this.#left > 0) {
-      this.#left += 2;
+      this.#left += CRLF_BYTES;
       this.#in = "data";
     } else {
       this.#in = "trailer";

@@ -15,7 +15,7 @@ import { answerRefusal, discardRest, type RefusalReason } from "./bad_gateway.ts
 import { datagramPrefix } from "./datagram_prefix.ts";
 import { relayDatagrams } from "./datagram_relay.ts";
 import type { AgentEvent } from "./events.ts";
-import { HttpObserver, ObservedStream } from "./http_observer.ts";
+import { HttpObserver } from "./http_observer.ts";
 import { type AcceptConnection, Admission } from "./in_process/admission.ts";
 import type { ConnectionHandler, PublicConnection, ServedConnection } from "./in_process/handler.ts";
 import type { AgentNetwork } from "./network.ts";
@@ -25,6 +25,10 @@ import { ResetOnClose } from "./reset_on_close.ts";
 import type { AgentService } from "./settings.ts";
 import { formatTarget } from "./target.ts";
 import type { TargetDialer } from "./target_dialer.ts";
+import { type StreamWatcher, WatchedStream, watchTogether } from "./watched_stream.ts";
+
+/** Makes what looks at a public connection for an HTTP service. It owns nothing, so that nothing but its end has to be told. */
+export type InspectStream = (service: AgentService, header: StreamHeader) => StreamWatcher;
 
 /** The times of a public connection, in milliseconds. Being idle is for the gateway to judge. */
 export interface StreamTimes {
@@ -53,6 +57,8 @@ interface Parts {
   readonly emit: (event: AgentEvent) => void;
   /** Whether anybody wants to know of requests. */
   readonly watchRequests: () => boolean;
+  /** Looks at what goes to the targets of http services, and comes from them. */
+  readonly inspect?: InspectStream | undefined;
   /** Whether a connection is served. Absent: each is. */
   readonly accept?: AcceptConnection | undefined;
 }
@@ -134,7 +140,7 @@ export class PublicStreams {
         { ...connection, signal: gone.signal },
         stream,
         failed,
-        () => this.#observed(service, header, replaying(stream, rest)),
+        () => watched(replaying(stream, rest), this.#watcher(service, header)),
       );
     }
     if (isUdp) {
@@ -275,9 +281,11 @@ export class PublicStreams {
   ): Promise<void> {
     if (service.protocol !== "http" || gone.signal.aborted) return stream.reset();
     this.#refusals.add(stream);
+    const watcher = this.#watcher(service, header);
     try {
-      await answerRefusal(this.#observed(service, header, replaying(stream, rest)), service.name, reason);
+      await answerRefusal(watched(replaying(stream, rest), watcher), service.name, reason);
     } finally {
+      watcher?.end?.();
       this.#refusals.delete(stream);
       closeQuietly(stream);
     }
@@ -290,27 +298,33 @@ export class PublicStreams {
     rest: Uint8Array,
     upstream: ByteStream,
   ): Promise<void> {
-    const observer = this.#observer(service, header);
-    observer?.request(rest);
-    if (rest.length > 0) await writeAll(upstream, rest);
-    const failing = new ResetOnClose(stream);
-    const client = observer === undefined ? failing : new ObservedStream(failing, observer);
+    const watcher = this.#watcher(service, header);
     const sent: ByteCount = { bytes: rest.length }, received: ByteCount = { bytes: 0 };
-    await relay({ client, upstream, sent, received });
+    try {
+      watcher?.request(rest);
+      if (rest.length > 0) await writeAll(upstream, rest);
+      const failing = new ResetOnClose(stream);
+      const client = watcher === undefined ? failing : new WatchedStream(failing, watcher);
+      await relay({ client, upstream, sent, received });
+    } finally {
+      watcher?.end?.();
+    }
   }
 
-  #observed(service: AgentService, header: StreamHeader, client: ByteStream): ByteStream {
-    const observer = this.#observer(service, header);
-    return observer === undefined ? client : new ObservedStream(client, observer);
-  }
-
-  #observer(service: AgentService, { source }: StreamHeader): HttpObserver | undefined {
-    const { watchRequests, emit, now } = this.#parts;
-    if (service.protocol !== "http" || !watchRequests()) return undefined;
-    const client = { host: source.address, port: source.port };
-    return new HttpObserver(
+  #watcher(service: AgentService, header: StreamHeader): StreamWatcher | undefined {
+    if (service.protocol !== "http") return undefined;
+    const { watchRequests, inspect, emit, now } = this.#parts;
+    const inspector = service.handler === undefined ? inspect?.(service, header) : undefined;
+    if (!watchRequests()) return inspector;
+    const client = { host: header.source.address, port: header.source.port };
+    const observer = new HttpObserver(
       (exchange) => emit({ kind: "request", service: service.name, time: Date.now(), client, ...exchange }),
       now,
     );
+    return watchTogether(observer, inspector);
   }
+}
+
+function watched(stream: ByteStream, watcher: StreamWatcher | undefined): ByteStream {
+  return watcher === undefined ? stream : new WatchedStream(stream, watcher);
 }

@@ -1,15 +1,26 @@
+import type { HostPort } from "../../../core/plugin/mod.ts";
 import type { Methods } from "../../../core/rpc.ts";
 import type { AgentEnd, AgentEvent, AgentStatus } from "./events.ts";
 import type { AgentSettings } from "./settings.ts";
 
+/** Where requests are shown: on the first of these ports that is free. */
+export interface InspectAt {
+  /** A loopback address. */
+  readonly hostname: string;
+  readonly ports: readonly number[];
+}
+
 /** What an agent's worker is asked for. */
 export interface AgentWorkerMethods extends Methods {
+  /** @returns Where requests are shown, when they are. */
   start(run: {
     readonly settings: AgentSettings;
     readonly watchRequests: boolean;
     /** The runtime's CAs, PEM: a worker with nothing but `net` may not ask for them. */
     readonly runtimeCas?: string;
-  }): void;
+    /** Only for a worker that can: see `inspect/worker.ts`. */
+    readonly inspect?: InspectAt;
+  }): HostPort | undefined;
   update(settings: AgentSettings): void;
   status(): AgentStatus | undefined;
   /** @returns Whether every public connection had finished. */
