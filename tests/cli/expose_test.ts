@@ -81,6 +81,52 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "http --inspect says where requests are shown, and shows and replays them from a worker that is as confined as others",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    await using web = startHttp();
+    await using gateway = new FakeGateway();
+    const inspector = `127.0.0.1:${freePort()}`;
+    const at = ["--gateway", `ws://127.0.0.1:${gateway.port}`, "--token", "t", "--connections", "1"];
+    await using program = await start(folder.path, [
+      "http",
+      `${web.address.port}`,
+      "--inspect",
+      inspector,
+      ...at,
+    ]);
+    const session = await gateway.registered(0);
+    await program.waitForOutput(new RegExp(`^postern: Requests are shown at http://${inspector}$`, "m"));
+    const [[, { name = "" } = {}] = []] = session.services;
+    const stream = await session.open(name);
+    await writeAll(stream, new TextEncoder().encode("GET /shown HTTP/1.1\r\nHost: demo.example.com\r\n\r\n"));
+    await readToEnd(stream);
+    stream.close();
+    const page = await (await fetch(`http://${inspector}/exchanges/1`)).text();
+    assert.match(page, /<title>GET \/shown – Postern inspector<[^]*Response, 200 OK[^]*>ok<\/pre>/);
+    const [, token = ""] = /name="token" value="([0-9a-f]+)"/.exec(page) ?? [];
+    const replay = await fetch(`http://${inspector}/exchanges/1/replay`, {
+      method: "POST",
+      body: new URLSearchParams({ token }),
+    });
+    assert.match(await replay.text(), /Replay of[^]*Response, 200 OK/);
+    for (const asset of ["style.css", "script.js"]) {
+      assert.equal((await (await fetch(`http://${inspector}/${asset}`)).text()).length > 500, true);
+    }
+    const taken = await start(folder.path, ["http", "1", "--inspect", inspector, ...at]);
+    assert.equal((await taken.status).code, 2);
+    assert.match(
+      taken.output,
+      /^postern: Cannot show requests: "[0-9.:]+" is in use; give --inspect another port\n$/m,
+    );
+    program.kill("SIGINT");
+    assert.equal((await program.status).code, 0);
+  },
+});
+
+Deno.test({
   name: "tcp says that nothing listens yet, and goes on",
   ignore,
   async fn() {

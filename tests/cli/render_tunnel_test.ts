@@ -37,6 +37,16 @@ const PUBLIC = {
   target: "127.0.0.1:3000",
 } as const;
 
+Deno.test("where requests are shown stands below where they lead", () => {
+  const tunnel = state();
+  tunnel.inspector = "http://127.0.0.1:4040";
+  const lines = renderTunnel(tunnel, SCREEN);
+  assert.equal(
+    lines[lines.findIndex((line) => line.startsWith("Leads to")) + 1],
+    "Inspector    http://127.0.0.1:4040",
+  );
+});
+
 Deno.test("a tunnel that stands shows address, target, gateway, round trip and requests", () => {
   const tunnel = state();
   tunnel.apply({ kind: "connected", connection: 0, gateway: "" }, NOON);
