@@ -245,9 +245,9 @@ export class FieldTable {
     return textOf(this.bytes, this.nameStart(i), this.nameEnd(i)).toLowerCase();
   }
 
-  /** The name of field `i` as it was sent. */
-  sentName(i: number): string {
-    return textOf(this.bytes, this.nameStart(i), this.nameEnd(i));
+  /** The whole section as it was sent, the empty line included, each byte as one character. */
+  get text(): string {
+    return textOf(this.bytes, this.start, this.end);
   }
 
   /** The value of field `i`, each byte as one character, without the whitespace around it. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { IN_PROCESS } from "../../plugins/ws-agent/agent/target.ts";
 import { viewBody } from "../../plugins/ws-agent/inspect/body_view.ts";
 import { MAX_BODY_BYTES } from "../../plugins/ws-agent/inspect/captured_body.ts";
+import { headersOf } from "../../plugins/ws-agent/inspect/exchange.ts";
 import { ExchangeLog } from "../../plugins/ws-agent/inspect/exchange_log.ts";
 import { ExchangeTap } from "../../plugins/ws-agent/inspect/exchange_tap.ts";
 import { fuzz, randomCuts } from "./fuzz.ts";
@@ -81,7 +82,7 @@ fuzz(
       encode(`POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: ${coding}\r\nContent-Length: 9999\r\n\r\n`),
     );
     one.request(input);
-    for (const { request } of log.list()) await viewBody(request.headers, request.body);
+    for (const { request } of log.list()) await viewBody(headersOf(request), request.body);
   },
   20,
 );

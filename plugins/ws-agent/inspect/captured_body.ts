@@ -5,9 +5,15 @@ const NOTHING = new Uint8Array();
 
 /** The beginning of a message body, as it was sent but without the framing of chunks, and how long the whole of it was. */
 export class CapturedBody {
+  readonly #expected: number;
   #memory: Uint8Array<ArrayBuffer> = NOTHING;
   #length = 0;
   #total = 0;
+
+  /** @param expected How long it will be, as far as that is known. @default unknown */
+  constructor(expected = 0) {
+    this.#expected = expected;
+  }
 
   /** What is kept. A view that changes while the body still comes. */
   get bytes(): Uint8Array<ArrayBuffer> {
@@ -54,7 +60,11 @@ export class CapturedBody {
   #makeRoom(length: number): number {
     const before = this.#memory.length;
     if (length <= before) return 0;
-    const larger = new Uint8Array(Math.min(MAX_BODY_BYTES, Math.max(FIRST_CAPACITY, 2 * before, length)));
+    // Not all that is announced is ever sent: the memory for it comes with the bytes, in two steps at most.
+    const wanted = this.#expected > 0 && length > FIRST_CAPACITY
+      ? this.#expected
+      : Math.max(FIRST_CAPACITY, 2 * before, length);
+    const larger = new Uint8Array(Math.min(MAX_BODY_BYTES, Math.max(wanted, length)));
     larger.set(this.bytes);
     this.#memory = larger;
     return larger.length - before;

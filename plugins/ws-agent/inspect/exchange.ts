@@ -1,4 +1,3 @@
-import type { FieldTable } from "../../../core/http1/mod.ts";
 import type { AgentService } from "../agent/settings.ts";
 import type { StreamHeader } from "../stream_header.ts";
 import { CapturedBody } from "./captured_body.ts";
@@ -12,7 +11,8 @@ export interface CapturedRequest {
   /** As it was sent, with the query. */
   readonly target: string;
   readonly version: string;
-  headers: HeaderList;
+  /** The lines of its fields: see {@link headersOf}. */
+  fields: string;
   readonly body: CapturedBody;
   /** The protocol that it asks to change to. */
   readonly upgrade?: string;
@@ -25,7 +25,8 @@ export interface CapturedResponse {
   readonly version: string;
   readonly status: number;
   readonly reason: string;
-  headers: HeaderList;
+  /** The lines of its fields: see {@link headersOf}. */
+  fields: string;
   readonly body: CapturedBody;
 }
 
@@ -61,7 +62,10 @@ export interface Exchange {
   totalMs?: number;
 }
 
-/** Reads all fields of a head, before its bytes change. */
-export function headersOf(fields: FieldTable): HeaderList {
-  return Array.from({ length: fields.count }, (_, i) => [fields.sentName(i), fields.value(i)] as const);
+/** Takes the fields of a message apart. They are kept as one text, because most messages are never looked at. */
+export function headersOf({ fields }: { readonly fields: string }): HeaderList {
+  return fields.split("\r\n").filter((line) => line !== "").map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "")];
+  });
 }

@@ -13,7 +13,6 @@ export const EXCHANGE_LOG_LIMITS: ExchangeLogLimits = { exchanges: 100, bytes: 8
 
 /** What the objects of an exchange need besides the text in them; rather too much. */
 const EXCHANGE_BYTES = 2048;
-const FIELD_BYTES = 128;
 
 interface Entry {
   readonly exchange: Exchange;
@@ -63,14 +62,14 @@ export class ExchangeLog {
   add(exchange: Omit<Exchange, "id">, headBytes: number): Exchange {
     const added: Exchange = { ...exchange, id: ++this.#lastId };
     this.#entries.set(added.id, { exchange: added, bytes: 0 });
-    this.#grow(added, EXCHANGE_BYTES + headBytes + FIELD_BYTES * added.request.headers.length);
+    this.#grow(added, EXCHANGE_BYTES + headBytes);
     this.changed();
     return added;
   }
 
   /** Accounts for the head of its response. */
   answered(exchange: Exchange, headBytes: number): void {
-    this.#grow(exchange, headBytes + FIELD_BYTES * (exchange.response?.headers.length ?? 0));
+    this.#grow(exchange, headBytes);
     this.changed();
   }
 
@@ -113,7 +112,7 @@ export class ExchangeLog {
     this.#bytes -= bytes;
     for (const message of [exchange.request, exchange.response]) {
       message?.body.release();
-      if (message) message.headers = [];
+      if (message) message.fields = "";
     }
   }
 }

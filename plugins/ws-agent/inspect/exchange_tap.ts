@@ -2,7 +2,7 @@ import { RequestHead, ResponseHead } from "../../../core/http1/mod.ts";
 import { HeadCollector } from "../agent/head_collector.ts";
 import type { StreamWatcher } from "../agent/watched_stream.ts";
 import { CapturedBody } from "./captured_body.ts";
-import { type Exchange, headersOf, type Origin } from "./exchange.ts";
+import type { Exchange, Origin } from "./exchange.ts";
 import type { ExchangeLog } from "./exchange_log.ts";
 
 export interface ExchangeTapOptions {
@@ -12,6 +12,13 @@ export interface ExchangeTapOptions {
   readonly now: () => number;
   /** Of which exchange these are replays. */
   readonly replayOf?: number | undefined;
+}
+
+/** One that has not come to its end. */
+interface Open {
+  readonly exchange: Exchange;
+  /** When the request's first byte came. */
+  readonly since: number;
 }
 
 /** Requests that wait for their answers; a gateway sends one at a time. */
@@ -26,14 +33,13 @@ export class ExchangeTap implements StreamWatcher {
   readonly #requests = new HeadCollector(new RequestHead(), (data) => this.#keepRequest(data));
   readonly #responses = new HeadCollector(new ResponseHead(), (data) => this.#keepResponse(data));
   /** Those that have no answer yet, oldest first. */
-  #waiting: Exchange[] = [];
+  #waiting: Open[] = [];
   /** Whose request is coming, and whose response is. */
   #asking: Exchange | undefined;
-  #answering: Exchange | undefined;
+  #answering: Open | undefined;
   #latest: Exchange | undefined;
   /** When the head that is coming began. */
   #since: number | undefined;
-  readonly #begun = new WeakMap<Exchange, number>();
   #mode: "http" | "upgraded" | "over" = "http";
 
   constructor(options: ExchangeTapOptions) {
@@ -51,12 +57,12 @@ export class ExchangeTap implements StreamWatcher {
   }
 
   request(bytes: Uint8Array): void {
-    if (this.#mode === "upgraded") this.#answering?.request.body.pass(bytes.length);
+    if (this.#mode === "upgraded") this.#answering?.exchange.request.body.pass(bytes.length);
     else this.#follow(bytes, (at) => this.#takeRequest(bytes, at));
   }
 
   response(bytes: Uint8Array): void {
-    if (this.#mode === "upgraded") this.#answering?.response?.body.pass(bytes.length);
+    if (this.#mode === "upgraded") this.#answering?.exchange.response?.body.pass(bytes.length);
     else this.#follow(bytes, (at) => this.#takeResponse(bytes, at));
   }
 
@@ -105,16 +111,15 @@ export class ExchangeTap implements StreamWatcher {
         method: head.method,
         target: head.target,
         version: head.version,
-        headers: headersOf(head.fields),
-        body: new CapturedBody(),
+        fields: head.fields.text,
+        body: new CapturedBody(head.contentLength),
         ...(head.upgrade !== undefined && { upgrade: head.upgrade }),
         isComplete: false,
       },
       state: "waiting",
     }, head.length);
-    this.#begun.set(exchange, this.#since ?? now());
+    this.#waiting.push({ exchange, since: this.#since ?? now() });
     this.#since = undefined;
-    this.#waiting.push(exchange);
     this.#asking = this.#latest = exchange;
     return exchange;
   }
@@ -135,30 +140,31 @@ export class ExchangeTap implements StreamWatcher {
     if (!body.done) return this.#passResponseBody(bytes, at);
     const [asked] = this.#waiting;
     if (asked === undefined) return this.#lose();
-    const next = this.#responses.take(bytes, at, (seen) => head.parse(seen, asked.request.method));
+    const next = this.#responses.take(bytes, at, (seen) => head.parse(seen, asked.exchange.request.method));
     if (next === undefined) return this.#lose();
     if (!this.#responses.complete) return next;
     if (head.status < 200 && head.status !== 101) return next; // the answer itself follows
     this.#waiting.shift();
     this.#answer(asked);
-    if (head.status === 101) return this.#upgrade(asked, bytes.subarray(next));
+    if (head.status === 101) return this.#upgrade(asked.exchange, bytes.subarray(next));
     body.start(head.body, head.contentLength);
     if (body.done) this.#finish(asked);
     return next;
   }
 
-  #answer(exchange: Exchange): void {
+  #answer(open: Open): void {
     const { head } = this.#responses;
+    const { exchange } = open;
     exchange.response = {
       version: head.version,
       status: head.status,
       reason: head.reason,
-      headers: headersOf(head.fields),
-      body: new CapturedBody(),
+      fields: head.fields.text,
+      body: new CapturedBody(head.contentLength),
     };
     exchange.state = "answering";
-    exchange.headMs = this.#msOf(exchange);
-    this.#answering = exchange;
+    exchange.headMs = this.#options.now() - open.since;
+    this.#answering = open;
     this.#options.log.answered(exchange, head.length);
   }
 
@@ -178,9 +184,9 @@ export class ExchangeTap implements StreamWatcher {
     return Infinity;
   }
 
-  #finish(exchange: Exchange): void {
+  #finish({ exchange, since }: Open): void {
     if (exchange.state !== "upgraded") exchange.state = "done";
-    exchange.totalMs = this.#msOf(exchange);
+    exchange.totalMs = this.#options.now() - since;
     this.#answering = undefined;
     this.#options.log.changed();
   }
@@ -196,17 +202,12 @@ export class ExchangeTap implements StreamWatcher {
     const open = [...this.#answering ? [this.#answering] : [], ...this.#waiting];
     this.#waiting = [];
     this.#answering = this.#asking = undefined;
-    for (const exchange of open) {
+    for (const { exchange, since } of open) {
       exchange.state = "broken";
       exchange.problem = problem;
-      exchange.totalMs = this.#msOf(exchange);
+      exchange.totalMs = this.#options.now() - since;
     }
     if (open.length > 0) this.#options.log.changed();
-  }
-
-  #msOf(exchange: Exchange): number {
-    const now = this.#options.now();
-    return now - (this.#begun.get(exchange) ?? now);
   }
 
   #keepRequest(data: Uint8Array): void {
@@ -215,7 +216,7 @@ export class ExchangeTap implements StreamWatcher {
   }
 
   #keepResponse(data: Uint8Array): void {
-    const exchange = this.#answering;
+    const exchange = this.#answering?.exchange;
     if (exchange?.response !== undefined) this.#options.log.keep(exchange, exchange.response.body, data);
   }
 }

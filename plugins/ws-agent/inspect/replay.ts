@@ -1,5 +1,5 @@
 import { type ByteStream, closeQuietly, messageOf, writeAll } from "../../../core/plugin/mod.ts";
-import type { Exchange, HeaderList, Origin } from "./exchange.ts";
+import { type Exchange, type HeaderList, headersOf, type Origin } from "./exchange.ts";
 import type { ExchangeLog } from "./exchange_log.ts";
 import { ExchangeTap } from "./exchange_tap.ts";
 
@@ -124,7 +124,8 @@ export function replayProblem({ request }: Exchange): string | undefined {
 
 /** The request once more, for a connection that is closed after it. */
 function replayBytes({ request }: Exchange): Uint8Array {
-  const { method, target, headers, body } = request;
+  const { method, target, body } = request;
+  const headers = headersOf(request);
   const listed = connectionOptions(headers);
   const kept = headers.filter(([name]) =>
     !HOP_BY_HOP.has(name.toLowerCase()) && !listed.has(name.toLowerCase())

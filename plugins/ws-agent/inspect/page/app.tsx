@@ -5,7 +5,7 @@ import { timingSafeEqual } from "node:crypto";
 import { type Context, Hono } from "hono";
 import type { HostGuard } from "../../../../core/admin/host_guard.ts";
 import { viewBody } from "../body_view.ts";
-import type { Exchange } from "../exchange.ts";
+import { type Exchange, headersOf } from "../exchange.ts";
 import type { ExchangeLog } from "../exchange_log.ts";
 import { type Replayer, ReplayRefused } from "../replay.ts";
 import type { ChangeStreams } from "./change_streams.ts";
@@ -34,7 +34,7 @@ const SECURITY_HEADERS = {
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "x-frame-options": "DENY",
-  "referrer-policy": "no-referrer",
+  "referrer-policy": "same-origin", // with "no-referrer", a browser says "Origin: null" of our own forms
   "cross-origin-resource-policy": "same-origin",
   "cross-origin-opener-policy": "same-origin",
   "cache-control": "no-store",
@@ -68,8 +68,8 @@ export function inspectorApp({ log, replayer, streams, guard }: InspectorParts):
     if (exchange === undefined) return gone(c);
     const { request, response } = exchange;
     const bodies = {
-      request: await viewBody(request.headers, request.body),
-      response: response && await viewBody(response.headers, response.body),
+      request: await viewBody(headersOf(request), request.body),
+      response: response && await viewBody(headersOf(response), response.body),
     };
     const showSecrets = c.req.query("show") === "secrets";
     return c.html(

@@ -4,7 +4,7 @@ import type { Child } from "hono/jsx";
 import { formatHostPort } from "../../../../core/plugin/mod.ts";
 import { formatTarget } from "../../agent/target.ts";
 import type { BodyView } from "../body_view.ts";
-import type { Exchange, HeaderList } from "../exchange.ts";
+import { type Exchange, type HeaderList, headersOf } from "../exchange.ts";
 import { replayProblem } from "../replay.ts";
 import { isSecretHeader, maskHeaders } from "../secret_headers.ts";
 import { formatBytes, formatMs, formatTime, toneOf } from "./format.ts";
@@ -20,7 +20,10 @@ interface ArticleProps {
 /** One exchange with all that is kept of it. */
 export function ExchangeArticle({ exchange, bodies, showSecrets, formToken }: ArticleProps): Html {
   const { request, response } = exchange;
-  const shown = (headers: HeaderList) => showSecrets ? headers : maskHeaders(headers);
+  const shown = (message: { readonly fields: string }) => {
+    const headers = headersOf(message);
+    return showSecrets ? headers : maskHeaders(headers);
+  };
   return (
     <article>
       <p class="back">
@@ -36,13 +39,13 @@ export function ExchangeArticle({ exchange, bodies, showSecrets, formToken }: Ar
       </div>
       <section aria-label="Request">
         <h3>{`Request, HTTP/${request.version}`}</h3>
-        <Headers headers={shown(request.headers)} />
+        <Headers headers={shown(request)} />
         <Body view={bodies.request} />
       </section>
       <section aria-label="Response">
         <h3 class={`outcome ${toneOf(exchange)}`}>{responseTitle(exchange)}</h3>
         {exchange.problem === undefined ? "" : <p class="problem">{exchange.problem}</p>}
-        {response === undefined ? "" : <Headers headers={shown(response.headers)} />}
+        {response === undefined ? "" : <Headers headers={shown(response)} />}
         {response === undefined || exchange.state === "upgraded" || bodies.response === undefined
           ? ""
           : <Body view={bodies.response} />}
@@ -106,7 +109,8 @@ function Replay({ exchange, formToken }: Pick<ArticleProps, "exchange" | "formTo
 }
 
 function hasSecrets({ request, response }: Exchange): boolean {
-  return [...request.headers, ...response?.headers ?? []].some(([name]) => isSecretHeader(name));
+  const headers = [request, ...response ? [response] : []].flatMap(headersOf);
+  return headers.some(([name]) => isSecretHeader(name));
 }
 
 function SecretsLink(

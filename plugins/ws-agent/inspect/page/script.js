@@ -1,5 +1,5 @@
 // Keeps the page up to date. Without it, the page shows what there was when it was loaded.
-const CHANGING = ["summary", "list", "exchange"];
+const LIST = ["summary", "list"];
 let isLoading = false;
 let isStale = false;
 
@@ -11,9 +11,14 @@ async function refresh() {
     while (isStale) {
       isStale = false;
       const response = await fetch(location.href);
-      if (!response.ok) return; // what is shown may be gone from the list; it stays here
-      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-      for (const id of CHANGING) replace(document.getElementById(id), fresh.getElementById(id));
+      // What is shown may be one of the last no more: it stays, and the list goes on.
+      const isGone = response.status === 404;
+      const page = isGone ? await fetch("/") : response;
+      if (!page.ok) return;
+      const fresh = new DOMParser().parseFromString(await page.text(), "text/html");
+      for (const id of isGone ? LIST : [...LIST, "exchange"]) {
+        replace(document.getElementById(id), fresh.getElementById(id));
+      }
     }
   } catch {
     // The command has ended; the browser tries again by itself.
