@@ -12,6 +12,7 @@ import type { ChangeStreams } from "./change_streams.ts";
 import { ExchangeArticle } from "./exchange_article.tsx";
 import { readForm } from "./form.ts";
 import { Page } from "./page.tsx";
+import { within } from "./within.ts";
 import SCRIPT from "./script.js" with { type: "text" };
 import STYLE from "./style.css" with { type: "text" };
 
@@ -130,12 +131,4 @@ function gone(c: Context): Response {
 function isSame(shown: string, wanted: string): boolean {
   const [a, b] = [Buffer.from(shown), Buffer.from(wanted)];
   return a.length === b.length && timingSafeEqual(a, b);
-}
-
-/** Resolves when `ending` does, and after `ms` in any case. */
-async function within(ms: number, ending: Promise<void>): Promise<void> {
-  const { promise: late, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  await Promise.race([ending, late]);
-  clearTimeout(timer);
 }

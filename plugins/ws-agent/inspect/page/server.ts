@@ -3,6 +3,7 @@ import { formatHostPort, GatewayError, type HostPort, messageOf } from "../../..
 import type { InspectAt } from "../../agent/worker_methods.ts";
 import { type InspectorApp, inspectorApp, type InspectorParts } from "./app.tsx";
 import { ChangeStreams } from "./change_streams.ts";
+import { within } from "./within.ts";
 
 /** The page, listening. */
 export interface InspectorServer {
@@ -13,6 +14,9 @@ export interface InspectorServer {
 
 /** Requests at once. A browser has six, and a few of those wait for changes. */
 const MAX_IN_FLIGHT = 64;
+
+/** How long the last answers may take to leave. Whoever ends the thread then closes what is left. */
+const STOP_GRACE_MS = 1000;
 
 /**
  * Serves the inspector's page.
@@ -39,7 +43,7 @@ export function serveInspector(
     address: { host: bound.hostname, port: bound.port },
     async close() {
       streams.close();
-      await server.shutdown();
+      await within(STOP_GRACE_MS, server.shutdown());
     },
   };
 }
