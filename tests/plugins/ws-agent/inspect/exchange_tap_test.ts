@@ -301,6 +301,31 @@ for (const { name, coding, body, kind, shows = /^/, note = /^/ } of VIEWS) {
   });
 }
 
+Deno.test("a bomb is not unpacked much further than it is shown", async () => {
+  const Real = DecompressionStream;
+  let unpacked = 0;
+  globalThis.DecompressionStream = class extends Real {
+    override get readable() {
+      return super.readable.pipeThrough(
+        new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+          transform(chunk, controller) {
+            unpacked += chunk.length;
+            controller.enqueue(chunk);
+          },
+        }),
+      );
+    }
+  };
+  try {
+    const body = new CapturedBody();
+    body.add(await packed(new Uint8Array(BOMB_BYTES), "gzip"));
+    await viewBody([["Content-Encoding", "gzip"]], body);
+  } finally {
+    globalThis.DecompressionStream = Real;
+  }
+  assert.ok(unpacked >= 256 * 1024 && unpacked < 4 * 1024 * 1024, `${unpacked}`);
+});
+
 Deno.test("values that let somebody in are known by their names", () => {
   const secret = [
     "Authorization",
