@@ -15,6 +15,7 @@ import { type Client, Refusal } from "./refusal.ts";
 import { refusalBytes, type RefusalReason, refuse } from "./reject.ts";
 import { type ByteCount, relay } from "./relay.ts";
 import { sniffLayer } from "./sniff_layer.ts";
+import type { ConnectionTrace } from "./traces.ts";
 import type { TimedQueues } from "./timed_queues.ts";
 import { WatchedClient } from "./watched_client.ts";
 
@@ -34,6 +35,8 @@ export class Connection implements RouteScope, Watched {
   readonly queues: TimedQueues;
   readonly conn: Deno.TcpConn;
   readonly record: ConnectionRecord;
+  /** Absent unless traces are wanted. */
+  readonly trace: ConnectionTrace | undefined;
   onEnd: (() => void) | undefined = undefined;
   /** The attempt to reach an upstream that is under way. */
   attempt: DialAttempt | undefined;
@@ -53,6 +56,7 @@ export class Connection implements RouteScope, Watched {
     this.queues = plane.queues;
     this.conn = conn;
     this.record = new ConnectionRecord(id, listener, peer);
+    this.trace = plane.traces?.begin(this.record);
   }
 
   /** Client → upstream. */
@@ -181,10 +185,12 @@ export class Connection implements RouteScope, Watched {
     const { plugin, info } = this.record.decided;
     this.tellOpened();
     idle?.add(this);
+    const before = performance.now();
     try {
       await plugin.handle?.(stream, info, this);
     } finally {
       idle?.delete(this);
+      this.trace?.step("handle", before, { "postern.plugin": plugin.name });
     }
   }
 
@@ -197,6 +203,7 @@ export class Connection implements RouteScope, Watched {
     this.tellOpened();
     idle?.add(this);
     const onHalfClosed = halfClosed && (() => halfClosed.add(this));
+    const before = performance.now();
     const end = await relay({
       client,
       upstream,
@@ -208,6 +215,11 @@ export class Connection implements RouteScope, Watched {
     idle?.delete(this);
     halfClosed?.delete(this);
     record.result ??= end;
+    this.trace?.step("relay", before, {
+      "postern.target": record.target,
+      "postern.bytes_in": record.sent.bytes,
+      "postern.bytes_out": record.received.bytes,
+    });
   }
 
   async #refuse({ client, reason, detail }: Refusal): Promise<void> {
@@ -275,6 +287,7 @@ export class Connection implements RouteScope, Watched {
     const { metrics, log } = this.plane;
     const { id, listener, plugin, state, sent, received, age: ms, result = "ok", detail } = this.record;
     metrics.connectionClosed(listener.address, plugin?.name, result, sent.bytes, received.bytes);
+    this.trace?.end();
     if (!plugin) return;
     this.tell("closed", {
       connection: id,

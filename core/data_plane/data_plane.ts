@@ -26,6 +26,7 @@ import { CancelRoutes, type FindCancel } from "./postgres_cancel.ts";
 import type { PlaneIdentity, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
 import { TimedQueues } from "./timed_queues.ts";
+import type { StepAttributes, StepName, Traces } from "./traces.ts";
 
 /** How long a refused client has to take its answer, in milliseconds. */
 const GOODBYE_MS = 1000;
@@ -56,6 +57,8 @@ export class DataPlane {
   /** Begins the id of every connection. */
   readonly idPrefix: string;
   readonly limits: SharedLimits;
+  /** Absent unless traces are wanted. */
+  readonly traces: Traces | undefined;
   /** The other data planes; absent where this is the only one. */
   readonly neighbours: Neighbours | undefined;
   readonly listeners: Listeners;
@@ -76,7 +79,9 @@ export class DataPlane {
     settings: PlaneSettings,
     log: Log,
     findCancelElsewhere?: FindCancel,
+    traces?: Traces,
   ) {
+    this.traces = traces;
     this.idPrefix = identity.idPrefix;
     this.limits = new SharedLimits(identity.sharedLimits, identity.ledger);
     this.log = log;
@@ -163,6 +168,11 @@ export class DataPlane {
     const connection = this.#connections.get(id);
     if (connection?.record.plugin?.name !== plugin) return;
     connection.end(END_WORD.test(result) ? result : "closed_by_plugin");
+  }
+
+  /** See `PlaneContext.trace`. */
+  trace(id: string, name: StepName, startedAt: number, attributes: StepAttributes, failure?: string): void {
+    this.#connections.get(id)?.trace?.step(name, startedAt, attributes, failure);
   }
 
   /** What is open by the decisions of a plugin that will not be asked about it again. */

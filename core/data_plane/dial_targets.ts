@@ -155,6 +155,7 @@ async function attemptOne(
     if (connection.attempt === attempt && !attempt.expired) connection.attempt = undefined;
     const ms = performance.now() - before;
     if (record.plugin) plane.metrics.dialed(record.plugin.name, ms / 1000);
+    connection.trace?.step("connect", before, { "postern.target": target }, failure);
     connection.tell("dialed", {
       connection: record.id,
       target,

@@ -61,6 +61,7 @@ async function arrive(connection: Connection): Promise<Arrival> {
   } finally {
     queues.clients.delete(connection);
     plane.metrics.prefaceRead(record.age / 1000);
+    connection.trace?.step("preface", record.acceptedAt);
   }
 }
 
@@ -106,10 +107,20 @@ async function route(
   try {
     const routed = await router.route(info, connection, only);
     if (routed) metrics.routed(routed.plugin.name, (performance.now() - before) / 1000);
+    connection.trace?.step("route", before, {
+      "postern.plugin": routed?.plugin.name,
+      "postern.decision": routed?.decision.kind,
+    });
     return { routed, client: connection.endWaiting(client) };
   } catch (error) {
+    traceFault(connection, before, error);
     throw pluginRefusal(connection, error, connection.endWaiting(client));
   }
+}
+
+function traceFault({ trace }: Connection, before: number, error: unknown): void {
+  const fault = error instanceof PluginFault ? error : undefined;
+  trace?.step("route", before, { "postern.plugin": fault?.plugin.name }, messageOf(fault?.cause ?? error));
 }
 
 /** A plugin that does not work lets nobody in. */
@@ -209,10 +220,16 @@ async function askAgain(
 ): Promise<{ readonly decision: Decision; readonly client: Client }> {
   connection.record.state = "routing";
   connection.beginWaiting(client);
+  const before = performance.now();
   try {
     const decision = await connection.plane.router.ask(plugin, info, connection);
+    connection.trace?.step("route", before, {
+      "postern.plugin": plugin.name,
+      "postern.decision": decision?.kind,
+    });
     if (decision !== undefined) return { decision, client: connection.endWaiting(client) };
   } catch (error) {
+    traceFault(connection, before, error);
     throw pluginRefusal(connection, error, connection.endWaiting(client));
   }
   throw new Refusal(connection.endWaiting(client), "forbidden", "the plugin takes it no more");
@@ -237,8 +254,10 @@ async function shakeHands(
       ...(clientCertificate && { clientCertificate }),
     });
     plane.metrics.handshake((performance.now() - before) / 1000);
+    connection.trace?.step("handshake", before, { "postern.tls_version": terminated.info.version });
     return terminated;
   } catch (error) {
+    connection.trace?.step("handshake", before, {}, messageOf(error));
     // The CA that the plugin named is of no use: nothing has been said to the client yet.
     const fault = error instanceof GatewayError
       ? new PluginFault(connection.record.decided.plugin, error)

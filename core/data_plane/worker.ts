@@ -8,6 +8,7 @@ import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
 import { sealCode } from "../seal.ts";
 import { DataPlane } from "./data_plane.ts";
 import { proveMutualTls } from "./self_test.ts";
+import { openTraces } from "./traces.ts";
 import { tunnelsOf } from "./tunnels.ts";
 import type { PlaneMethods, PlanePlugin, PlaneQuestions } from "./methods.ts";
 import type { PlaneIdentity } from "./settings.ts";
@@ -28,7 +29,7 @@ function started(): DataPlane {
 const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
   self as unknown as MessageChannelEnd,
   {
-    start(born, settings) {
+    async start(born, settings) {
       identity = born;
       logLevel = born.logLevel;
       plane = new DataPlane(
@@ -36,6 +37,7 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
         settings,
         openLogBatch(born.node, logLevel, supervisor),
         (key) => supervisor.call("findCancel", key),
+        await openTraces(),
       );
     },
     usePlugins: (plugins, codeFolders) =>
@@ -112,6 +114,9 @@ function planeFor(plugin: string): PlaneContext {
     listen: (address) => started().listeners.listenFor(plugin, address),
     listenDatagrams: (address) => started().datagrams.listen(address),
     openOn: (node, purpose, connection) => started().openOn(plugin, node, purpose, connection),
+    ...(started().traces && {
+      trace: (connection, name, ...more) => started().trace(connection, name, ...more),
+    }),
   };
 }
 

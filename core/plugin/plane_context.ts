@@ -1,6 +1,6 @@
 import type { ByteStream } from "../byte_stream.ts";
 import type { NodeId, Registry } from "../registry/registry.ts";
-import type { ConnectionInfo } from "./contract.ts";
+import type { ConnectionId, ConnectionInfo } from "./contract.ts";
 
 /** A data plane, as an inline plugin uses it. */
 export interface PlaneContext {
@@ -38,6 +38,21 @@ export interface PlaneContext {
    * @throws {GatewayError} `dial-failed`: that data plane is not there.
    */
   openOn(node: NodeId, purpose: string, connection: ConnectionInfo): Promise<ByteStream>;
+  /**
+   * Adds a span to a connection's trace, for something that is over now. Absent unless traces are wanted, so that it costs
+   * nothing then; nothing happens when the connection has ended.
+   *
+   * @param startedAt In `performance.now()` milliseconds.
+   * @param attributes No secrets, and nothing of what is relayed; an `undefined` one is left out.
+   * @param failure Why it came to nothing; absent when it did not.
+   */
+  readonly trace?: (
+    connection: ConnectionId,
+    name: "request" | "tunnel stream",
+    startedAt: number,
+    attributes: Readonly<Record<string, string | number | boolean | undefined>>,
+    failure?: string,
+  ) => void;
 }
 
 /** A UDP socket. Owned by the plugin that opened it; the data plane's end closes it, too. */

@@ -1,4 +1,4 @@
-import type { ByteStream, ConnectionInfo, Log, Registry } from "../../core/plugin/mod.ts";
+import type { ByteStream, ConnectionInfo, Log, PlaneContext, Registry } from "../../core/plugin/mod.ts";
 import { printable } from "./auth/printable.ts";
 import type { Counters } from "./counters.ts";
 import type { HttpBackend, IdleKeeper, RequestEvent } from "./http/backend.ts";
@@ -21,6 +21,7 @@ export interface PublicHttpTools {
   readonly registry: Pick<Registry, "release">;
   readonly counters: Counters;
   readonly log: Log;
+  readonly plane: Pick<PlaneContext, "trace">;
 }
 
 export interface PublicHttpOptions {
@@ -87,8 +88,17 @@ export class PublicHttp {
   }
 
   #requested(event: RequestEvent, host: string, { id, source }: ConnectionInfo): void {
-    const { counters, log } = this.#tools;
+    const { counters, log, plane } = this.#tools;
     counters.requested(event);
+    plane.trace?.(id, "request", performance.now() - event.ms, {
+      "http.request.method": printable(event.method, 20),
+      "http.response.status_code": event.status,
+      "network.protocol.version": event.version,
+      "server.address": host,
+      "url.path": printable(event.path, 256),
+      "postern.bytes_in": event.bytesIn,
+      "postern.bytes_out": event.bytesOut,
+    }, event.fault);
     if (!log.enabled("info")) return;
     const { method, path, version, status, ms, bytesIn, bytesOut, fault } = event;
     log.info("http_request", {

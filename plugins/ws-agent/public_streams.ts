@@ -9,6 +9,7 @@ import type { Directory, Found } from "./directory.ts";
 import { HttpRefusal } from "./http/refusal.ts";
 import type { PublicProtocol } from "./session/service.ts";
 import type { TunnelSession } from "./session/session.ts";
+import { traceStream } from "./trace_stream.ts";
 import { withHeader } from "./tunnel_stream.ts";
 import type { WaitEnd, Waiting } from "./waiting.ts";
 
@@ -18,7 +19,7 @@ const SLACK_MS = 1000;
 export interface PublicStreamsTools {
   readonly directory: Directory;
   readonly waiting: Waiting;
-  readonly plane: Pick<PlaneContext, "openOn">;
+  readonly plane: Pick<PlaneContext, "openOn" | "trace">;
   readonly clock: Clock;
   readonly reconnectGraceMs: () => number;
   /** Whether its agent is still allowed to be there; see `Tunnels.mayServe`. */
@@ -132,7 +133,9 @@ export class PublicStreams {
     if (!this.#tools.mayServe(session)) return undefined; // somebody else may serve it
     const header = session.voice.streamHeader(service, connection);
     const stream = withHeader(session.openStream(this.#tools.clock.monotonic()), header);
-    return this.#tools.throttle(stream, session);
+    const throttled = this.#tools.throttle(stream, session);
+    const { trace } = this.#tools.plane;
+    return trace ? traceStream(throttled, { connection: connection.id, session, service }, trace) : throttled;
   }
 }
 
