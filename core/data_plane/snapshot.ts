@@ -55,6 +55,21 @@ export interface PluginRow {
   readonly status: PluginStatus;
 }
 
+/** A certificate that the gateway shows to clients, or one that it tries to get. */
+export interface CertificateRow {
+  /** Canonical: `db.example.com` or `*.example.com`. */
+  readonly names: readonly string[];
+  readonly source: "files" | "acme" | "development";
+  /** When it expires, ISO 8601; of one that is only being asked for: when it was asked for. */
+  readonly notAfter: string;
+  /** `pending`: there is none yet, and one is being asked for. `failed`: there is none, or it has expired. */
+  readonly state: "valid" | "pending" | "failed";
+  /** Why the last attempt to get or to renew it failed, on one line. */
+  readonly error?: string;
+  /** When it is asked for again, or renewed, ISO 8601. */
+  readonly nextAttempt?: string;
+}
+
 /** `/api/v1/status`. */
 export interface GatewayStatus {
   readonly version: string;
@@ -71,6 +86,8 @@ export interface GatewayStatus {
   /** Refused connections by reason. */
   readonly rejected: Readonly<Record<string, number>>;
   readonly plugins: readonly PluginRow[];
+  /** Those of files first; at most a thousand. Absent: the gateway is older than this. */
+  readonly certificates?: readonly CertificateRow[];
   /** Resident memory of the whole process, bytes. */
   readonly memory: number;
   /** The last reload that was refused, and why. */
