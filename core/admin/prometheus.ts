@@ -1,5 +1,10 @@
 import { DATA_PLANE_METRICS } from "../data_plane/metrics.ts";
-import type { GatewayStatus, HistogramSample, MetricsSnapshot } from "../data_plane/snapshot.ts";
+import type {
+  CertificateRow,
+  GatewayStatus,
+  HistogramSample,
+  MetricsSnapshot,
+} from "../data_plane/snapshot.ts";
 import type { DistributionSample, MetricSample } from "../plugin/reports.ts";
 
 /** Everything that `/metrics` is made of. */
@@ -91,6 +96,25 @@ function addStatus(page: Page, status: GatewayStatus): void {
       plugin,
     }, restarts);
   }
+  for (const certificate of status.certificates ?? []) addCertificate(page, certificate);
+}
+
+/** By its first name: a certificate may have a hundred, and all expire at once. */
+function addCertificate(page: Page, { names, source, state, notAfter }: CertificateRow): void {
+  const count = "Certificates for clients, by where they are from and whether they are of use.";
+  page.add("gauge", "certificates", count, { source, state }, 1);
+  const [name] = names;
+  const expires = Date.parse(notAfter) / 1000;
+  if (name === undefined || !Number.isFinite(expires)) return;
+  page.addOnce(
+    "certificate_expiry_timestamp_seconds",
+    "When a certificate expires, Unix time; by its first name.",
+    {
+      name,
+      source,
+    },
+    expires,
+  );
 }
 
 function helpOf(name: string): string {
@@ -108,6 +132,10 @@ class Family {
     const line = this.#lines.get(key);
     if (line === undefined) this.#lines.set(key, { labels, value });
     else line.value += value; // two lines with the same labels would make the whole page invalid
+  }
+
+  addOnce(labels: Labels, value: number): void {
+    if (!this.#lines.has(keyOf(labels))) this.add(labels, value);
   }
 
   lines(): Line[] {
@@ -165,6 +193,12 @@ class Page {
   add(kind: Kind, name: string, help: string, labels: Labels, value: number): void {
     const family = this.#family(name, () => new Family(kind, help));
     if (family instanceof Family && family.kind === kind) family.add(cleaned(labels), value);
+  }
+
+  /** As {@link add}, of a gauge: what is there already stays. */
+  addOnce(name: string, help: string, labels: Labels, value: number): void {
+    const family = this.#family(name, () => new Family("gauge", help));
+    if (family instanceof Family) family.addOnce(cleaned(labels), value);
   }
 
   addHistogram(help: string, sample: HistogramSample): void {

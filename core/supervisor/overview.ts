@@ -69,6 +69,7 @@ export class Overview {
       bytes: { in: bytes["in"] ?? 0, out: bytes["out"] ?? 0 },
       rejected: sumBy(metrics, "rejected_total", "reason"),
       plugins: this.#pluginRows(reports),
+      certificates: this.#supervisor.certificates,
       memory: Deno.memoryUsage().rss,
       ...(reloadError !== undefined && { reloadError }),
     };

@@ -2,6 +2,7 @@ import type { GatewayConfig } from "../config/config.ts";
 import { SharedLimits } from "../data_plane/limits.ts";
 import type { PlaneMethods } from "../data_plane/methods.ts";
 import type { PlaneSettings } from "../data_plane/settings.ts";
+import type { CertificateRow } from "../data_plane/snapshot.ts";
 import { messageOf } from "../errors.ts";
 import { createLog, type Log, type LogEvent } from "../log.ts";
 import type { LogBatchMethods } from "../log_batch.ts";
@@ -11,6 +12,7 @@ import type { PluginWorkerMethods } from "../plugin/worker.ts";
 import { RegistryHub } from "../registry/hub.ts";
 import type { NodeId } from "../registry/registry.ts";
 import type { CertificateMaterial } from "../tls/certificates.ts";
+import { certificateRows } from "./certificate_rows.ts";
 import { type IssueCertificate, IssuedCertificates } from "./issued_certificates.ts";
 import type { LogWriter } from "./log_writer.ts";
 import type { ManagedWorker, WorkerTimes } from "./managed_worker.ts";
@@ -88,6 +90,14 @@ export class GatewayState {
       httpsPort: (https && (this.ports.get(https.address) ?? https.port)) || 443,
       proxyFrom: Object.fromEntries(listeners.map(({ address, proxyFrom }) => [address, proxyFrom])),
     };
+  }
+
+  /** For `status`. */
+  certificateRows(): CertificateRow[] {
+    return [
+      ...certificateRows("files", this.certificates),
+      ...certificateRows("development", this.#issued.all()),
+    ];
   }
 
   /** Gives every data plane the settings of now. One that dies meanwhile gets them when it is back. */

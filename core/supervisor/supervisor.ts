@@ -4,6 +4,7 @@ import type { GatewayConfig, ListenerConfig } from "../config/config.ts";
 import type { SharedLimits } from "../data_plane/limits.ts";
 import { openListener } from "../data_plane/listen.ts";
 import type { PlaneMethods } from "../data_plane/methods.ts";
+import type { CertificateRow } from "../data_plane/snapshot.ts";
 import type { Log } from "../log.ts";
 import { formatHostPort } from "../net/address.ts";
 import { loadCertificates } from "../tls/certificates.ts";
@@ -103,6 +104,11 @@ export class Supervisor {
   /** The isolated plugins by name. */
   get pluginUnits(): ReadonlyMap<string, PluginUnit> {
     return this.#state.pluginUnits;
+  }
+
+  /** Those of files, and those that were made while it runs. */
+  get certificates(): readonly CertificateRow[] {
+    return this.#state.certificateRows();
   }
 
   get limits(): SharedLimits {

@@ -1,18 +1,22 @@
 import assert from "node:assert/strict";
 import { DataPlaneMetrics } from "../../../core/data_plane/metrics.ts";
-import type { MetricsSnapshot } from "../../../core/data_plane/snapshot.ts";
+import type { CertificateRow, MetricsSnapshot } from "../../../core/data_plane/snapshot.ts";
 import type { DistributionSample, MetricSample, NumberSample } from "../../../core/plugin/reports.ts";
 import { parseExposition } from "./exposition.ts";
-import { openAdmin, request } from "./harness.ts";
+import { openAdmin, request, STATUS } from "./harness.ts";
 import { granted } from "../../support/permissions.ts";
 
 async function scrape(
   planes: readonly MetricsSnapshot[],
   plugins: readonly MetricSample[] = [],
   token?: string,
+  certificates: readonly CertificateRow[] = [],
 ) {
   await using admin = await openAdmin(
-    { metrics: () => Promise.resolve({ planes, plugins }) },
+    {
+      metrics: () => Promise.resolve({ planes, plugins }),
+      status: () => Promise.resolve({ ...STATUS, certificates }),
+    },
     token === undefined ? {} : { token },
   );
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
@@ -80,6 +84,21 @@ Deno.test("/metrics has the state of the plugins and of the process", async () =
   assert.equal(sampleOf(families, "build_info", { version: "1.2.3" }), 1);
   assert.equal(sampleOf(families, "start_time_seconds", {}), 1_700_000_000);
   assert.equal(sampleOf(families, "resident_memory_bytes", {}), 50_000_000);
+});
+
+Deno.test("/metrics has when each certificate expires, by its first name, and how many are of use", async () => {
+  const row = { source: "files", notAfter: "2030-01-01T00:00:00.000Z", state: "valid" } as const;
+  const families = await scrape([], [], undefined, [
+    { ...row, names: ["a.example", "b.example"] },
+    { ...row, names: ["a.example"], notAfter: "2031-01-01T00:00:00.000Z" }, // the first of two is the one that is shown
+    { source: "acme", names: ["c.example"], notAfter: "", state: "pending" },
+  ]);
+  const expiry = families.get("postern_certificate_expiry_timestamp_seconds")?.samples;
+  assert.deepEqual(expiry?.map(({ labels, value }) => [labels["name"], labels["source"], value]), [
+    ["a.example", "files", Date.parse("2030-01-01") / 1000],
+  ]);
+  assert.equal(sampleOf(families, "certificates", { source: "files", state: "valid" }), 2);
+  assert.equal(sampleOf(families, "certificates", { source: "acme", state: "pending" }), 1);
 });
 
 Deno.test("/metrics counts refused tokens", async () => {
@@ -204,7 +223,9 @@ Deno.test({
     const doc = await Deno.readTextFile(new URL("../../../docs/admin-api.md", import.meta.url));
     const section = doc.slice(doc.indexOf("## Metrics"));
     const listed = Array.from(section.matchAll(/^\| `([a-z_]+)[`{]/gm), ([, name]) => `postern_${name}`);
-    const families = await scrape([busyPlane().snapshot()], [], "token");
+    const families = await scrape([busyPlane().snapshot()], [], "token", [
+      { names: ["a.example"], source: "files", notAfter: "2030-01-01T00:00:00.000Z", state: "valid" },
+    ]);
     assert.deepEqual(listed.sort(), [...families.keys()].sort());
   },
 });
