@@ -244,6 +244,12 @@ export interface Plugin {
   [Symbol.asyncDispose]?(): Promise<void>;
 }
 
+/** From `first` to `last`, both included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** What stands in the files that a plugin's config names: UTF-8 text by path, as written in the config. */
 export type PluginFiles = Readonly<Record<string, string>>;
 
@@ -290,6 +296,11 @@ export interface PluginDefinition<Config = unknown> {
   mutualTls?(config: Config): readonly string[];
   /** Server names for which TLS is to be terminated, or patterns (`*.example.com`): those without a certificate are logged. */
   terminates?(config: Config): readonly string[];
+  /**
+   * The ports that the plugin may open itself, see {@link PlaneContext.listen}: `explain` asks it about connections to them,
+   * whose `listener` is the plugin's word, and `check` tells when something else is to listen there.
+   */
+  ports?(config: Config): PortRange;
   /** What `route` would answer, and why, without doing it. Runs without any permission. */
   explain?(config: Config, connection: ConnectionInfo): Explanation;
 }

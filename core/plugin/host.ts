@@ -3,7 +3,7 @@ import { NameTable, parseNamePattern } from "../names.ts";
 import type { MessageChannelEnd } from "../rpc.ts";
 import { type Methods, openRpc, type Rpc } from "../rpc.ts";
 import type { ByteStream } from "../byte_stream.ts";
-import type { ClosedEvent, ConnectionInfo, Decision, DialEvent, Plugin } from "./contract.ts";
+import type { ClosedEvent, ConnectionInfo, Decision, DialEvent, Plugin, PortRange } from "./contract.ts";
 
 /** What a plugin says of itself once its config is checked; see `PluginDefinition`. */
 export interface PluginTraits {
@@ -13,6 +13,7 @@ export interface PluginTraits {
   readonly files?: readonly string[];
   readonly mutualTls?: readonly string[];
   readonly terminates?: readonly string[];
+  readonly ports?: PortRange;
 }
 
 /** The default of `PluginDefinition.routeTimeoutMs`. */

@@ -15,6 +15,7 @@ const methods: InspectMethods = {
     const files = definition.files?.(config);
     const mutualTls = definition.mutualTls?.(config);
     const terminates = definition.terminates?.(config);
+    const ports = definition.ports?.(config);
     return {
       ok: true,
       config,
@@ -23,6 +24,7 @@ const methods: InspectMethods = {
         ...(files && { files }),
         ...(mutualTls && { mutualTls }),
         ...(terminates && { terminates }),
+        ...(ports && { ports: { first: ports.first, last: ports.last } }),
         routeTimeoutMs: checkedTimeout(definition.routeTimeoutMs?.(config) ?? DEFAULT_ROUTE_TIMEOUT_MS),
       },
     };

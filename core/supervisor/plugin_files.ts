@@ -1,5 +1,6 @@
 import { isAbsolute, join } from "node:path";
 import type { ConfigIssue } from "../config/issues.ts";
+import type { ConfigPath } from "../config/path.ts";
 import { messageOf } from "../errors.ts";
 import type { PluginFiles } from "../plugin/contract.ts";
 
@@ -19,8 +20,13 @@ export interface ReadFiles {
  *
  * @param names As written in the config.
  * @param folder That of the config file.
+ * @param section The plugin's, as written: where in it a file is named is where what is wrong with it is told.
  */
-export async function readPluginFiles(names: readonly string[], folder: string): Promise<ReadFiles> {
+export async function readPluginFiles(
+  names: readonly string[],
+  folder: string,
+  section: unknown,
+): Promise<ReadFiles> {
   const unique = [...new Set(names)];
   const paths = unique.map((name) => isAbsolute(name) ? name : join(folder, name));
   const read = await Promise.all(paths.map(readText));
@@ -28,9 +34,22 @@ export async function readPluginFiles(names: readonly string[], folder: string):
     files: Object.fromEntries(unique.map((name, i) => [name, read[i]?.text ?? ""])),
     paths,
     issues: read.flatMap(({ fault }, i) =>
-      fault === undefined ? [] : [{ path: [], message: `${JSON.stringify(unique[i])}: ${fault}` }]
+      fault === undefined
+        ? []
+        : [{ path: pathOf(section, unique[i]) ?? [], message: `${JSON.stringify(unique[i])}: ${fault}` }]
     ),
   };
+}
+
+/** Where a text stands first; `undefined`: nowhere, as one that a default has named. */
+function pathOf(value: unknown, text: unknown): ConfigPath | undefined {
+  if (value === text) return [];
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [key, inner] of Object.entries(value)) {
+    const path = pathOf(inner, text);
+    if (path !== undefined) return [Array.isArray(value) ? Number(key) : key, ...path];
+  }
+  return undefined;
 }
 
 async function readText(path: string): Promise<{ readonly text?: string; readonly fault?: string }> {

@@ -54,7 +54,7 @@ async function checkPlugin(
   if (!inspection.ok) return { name, issues: inspection.issues };
   const { config, traits } = inspection;
   const { permissions, problems } = resolvePermissions(declaration.permissions, config);
-  const { files, paths, issues } = await readPluginFiles(traits.files ?? [], folder);
+  const { files, paths, issues } = await readPluginFiles(traits.files ?? [], folder, section);
   if (problems.length + issues.length > 0) return { name, issues: [...problems, ...issues] };
   return { name, module, isolation, config, traits, files, watched: paths, permissions };
 }

@@ -26,6 +26,17 @@ export interface CertificateFiles {
   readonly key: string;
 }
 
+/** A certificate that is of no use. Its message never contains anything of the key. */
+export class CertificateFault extends GatewayError {
+  /** The key of {@link CertificateFiles} whose file it is about. */
+  readonly file: keyof CertificateFiles;
+
+  constructor(message: string, file: keyof CertificateFiles, cause?: unknown) {
+    super("certificate-invalid", message, { cause });
+    this.file = file;
+  }
+}
+
 /**
  * Reads certificates and keys, and checks that clients could use them: the chain in order, the key the leaf's own,
  * at least one DNS name. An expired one is only warned of, because refusing it would take down the other names too.
@@ -40,6 +51,50 @@ export async function loadCertificates(
 ): Promise<CertificateMaterial[]> {
   const loaded: CertificateMaterial[] = [];
   for (const pair of files) loaded.push(await loadCertificate(pair));
+  warnOf(loaded, log);
+  return loaded;
+}
+
+/** What {@link inspectCertificates} found. */
+export interface InspectedCertificates {
+  /** Those that are of use, in the order of the config. */
+  readonly certificates: readonly CertificateMaterial[];
+  /** @property index In what was given. */
+  readonly faults: readonly { readonly index: number; readonly fault: CertificateFault }[];
+}
+
+/** {@link loadCertificates} for who wants to hear all that is wrong, and not only what comes first. */
+export async function inspectCertificates(
+  files: readonly CertificateFiles[],
+  log: Log,
+): Promise<InspectedCertificates> {
+  const certificates: CertificateMaterial[] = [];
+  const faults: { index: number; fault: CertificateFault }[] = [];
+  for (const [index, pair] of files.entries()) {
+    try {
+      certificates.push(await loadCertificate(pair));
+    } catch (error) {
+      if (!(error instanceof CertificateFault)) throw error;
+      faults.push({ index, fault: error });
+      const other = error.file === "cert" ? await faultOfKey(pair.key) : undefined;
+      if (other !== undefined) faults.push({ index, fault: other });
+    }
+  }
+  warnOf(certificates, log);
+  return { certificates, faults };
+}
+
+/** What is wrong with a key by itself, when its certificate is of no use. */
+async function faultOfKey(path: string): Promise<CertificateFault | undefined> {
+  try {
+    parseKey(await readPem(path, "key"), path);
+  } catch (error) {
+    if (error instanceof CertificateFault) return error;
+    throw error;
+  }
+}
+
+function warnOf(loaded: readonly CertificateMaterial[], log: Log): void {
   for (const { notAfter, source } of loaded) {
     if (notAfter <= Date.now()) {
       log.warn("certificate_expired", { file: source, expired: new Date(notAfter).toISOString() });
@@ -48,7 +103,6 @@ export async function loadCertificates(
   for (const { name, first, second } of sharedNames(loaded)) {
     log.warn("certificate_name_shared", { name, used: first.source, unused: second.source });
   }
-  return loaded;
 }
 
 /** Names that more than one certificate has, with the one that serves it and one that does not. */
@@ -66,15 +120,15 @@ function* sharedNames(
 }
 
 async function loadCertificate({ cert, key }: CertificateFiles): Promise<CertificateMaterial> {
-  const certPem = await readPem(cert); // one after the other, so that of two faults it is always the same that is told
-  return await parseCertificate(certPem, await readPem(key), { cert, key });
+  const certPem = await readPem(cert, "cert"); // one after the other, so that of two faults it is always the same that is told
+  return await parseCertificate(certPem, await readPem(key, "key"), { cert, key });
 }
 
-async function readPem(path: string): Promise<string> {
+async function readPem(path: string, file: keyof CertificateFiles): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
-    throw invalid(`Cannot read "${path}": ${messageOf(error)}`, error);
+    throw new CertificateFault(`Cannot read "${path}": ${messageOf(error)}`, file, error);
   }
 }
 
@@ -127,17 +181,21 @@ function parseChain(pem: string, path: string): Chain {
 
 function parseKey(pem: string, path: string): KeyObject {
   if (pem.includes("ENCRYPTED PRIVATE KEY") || pem.includes("Proc-Type: 4,ENCRYPTED")) {
-    throw invalid(
+    throw new CertificateFault(
       `The private key in "${path}" is encrypted: store it decrypted (openssl pkey -in OLD -out NEW), mode 0600`,
+      "key",
     );
   }
   if (!/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/.test(pem)) {
-    throw invalid(`No private key in "${path}": it must be PEM, "-----BEGIN PRIVATE KEY-----"`);
+    throw new CertificateFault(
+      `No private key in "${path}": it must be PEM, "-----BEGIN PRIVATE KEY-----"`,
+      "key",
+    );
   }
   try {
     return createPrivateKey(pem);
   } catch { // no cause: nobody promises that its message has nothing of the key
-    throw invalid(`The private key in "${path}" is malformed or of an unknown kind`);
+    throw new CertificateFault(`The private key in "${path}" is malformed or of an unknown kind`, "key");
   }
 }
 
@@ -195,6 +253,6 @@ function canonicalPattern(name: string): string | undefined {
   return parent === undefined ? undefined : `*.${parent}`;
 }
 
-function invalid(message: string, cause?: unknown): GatewayError {
-  return new GatewayError("certificate-invalid", message, { cause });
+function invalid(message: string, cause?: unknown): CertificateFault {
+  return new CertificateFault(message, "cert", cause);
 }

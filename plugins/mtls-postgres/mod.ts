@@ -21,6 +21,7 @@ const definition: PluginDefinition<MtlsConfig> = definePlugin({
   start: (config, context) => MtlsPlugin.start(config, context, { clock: SYSTEM_CLOCK, openDatabase }),
   names: ({ domain }) => [patternOf(domain)],
   files: filesOf,
+  terminates: ({ domain }) => [patternOf(domain)],
   mutualTls: ({ domain }) => [selfTestName(domain)],
   routeTimeoutMs({ database }) {
     if (database.kind === "embedded") return MIN_ROUTE_TIMEOUT_MS;

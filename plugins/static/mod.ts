@@ -26,6 +26,8 @@ function systemTools(): HealthCheckTools {
 const definition: PluginDefinition<StaticConfig> = definePlugin({
   config: staticConfig,
   start: (config, { log }) => new StaticPlugin(config, log, systemTools()),
+  terminates: ({ routes }) =>
+    routes.flatMap(({ terminate, sni = [] }) => terminate ? sni.filter((name) => name !== "*") : []),
   explain,
 });
 

@@ -6,9 +6,10 @@ import { TERMINATE_FOR_AGENTS, TERMINATE_FOR_HTTP } from "./router.ts";
 /** What would happen to a connection while no agent is there: nothing is known of tunnels here. */
 export function explain(
   config: WsAgentConfig,
-  { protocol, tls, listenerKind }: ConnectionInfo,
+  { protocol, tls, listener, listenerKind, destination }: ConnectionInfo,
 ): Explanation {
   const { domain, endpoint, controlPath } = config;
+  if (!listener.includes(":")) return explainPort(config, destination.port); // one of its own, called by its word
   const host = tls?.serverName;
   if (host === undefined) return explainPlain(config, listenerKind);
   if (protocol !== "tls") {
@@ -36,6 +37,17 @@ export function explain(
       "While nobody has it, the gateway terminates TLS with its certificate for that name and answers 404",
     ],
     decision: TERMINATE_FOR_HTTP,
+  };
+}
+
+function explainPort({ ports }: WsAgentConfig, port: number): Explanation {
+  return {
+    steps: [
+      `Port ${port} is one of those that agents are given (ports: ${ports.first}-${ports.last})`,
+      "While an agent has it with tcp, the gateway listens there, and relays each connection to the agent as it is",
+      "While an agent has it with udp, each source of datagrams gets a flow to the agent",
+      "While nobody has it, the gateway does not listen there: the system refuses connections",
+    ],
   };
 }
 

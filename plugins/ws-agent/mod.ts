@@ -42,6 +42,7 @@ const definition: PluginDefinition<WsAgentConfig> = definePlugin({
     ...(plainEndpoint ? [] : [endpoint]),
     ...(plainHttp ? [] : [`*.${domain}`]),
   ],
+  ports: ({ ports }) => ports,
   routeTimeoutMs: ({ reconnectGraceMs }) => reconnectGraceMs + ROUTE_TIMEOUT_MS,
   explain,
 });
