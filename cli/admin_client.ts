@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { GatewayStatus, GatewayTunnel } from "../core/data_plane/snapshot.ts";
+import type { RouteInfo } from "../core/plugin/reports.ts";
 import { CommandError } from "./command_error.ts";
 import { EXIT } from "./exit_codes.ts";
 
@@ -68,11 +69,38 @@ const STATUS: z.ZodType<GatewayStatus> = z.looseObject({
  * @throws {CommandError} When it is not there, does not let us in, or is something else.
  */
 export async function fetchStatus(target: AdminTarget, signal: AbortSignal): Promise<GatewayStatus> {
+  return await ask("/api/v1/status", STATUS, target, signal);
+}
+
+/** A row of `/api/v1/routes`. */
+export type LiveRoute = RouteInfo & { readonly plugin: string };
+
+const ROUTES: z.ZodType<{ readonly routes: readonly LiveRoute[] }> = z.looseObject({
+  routes: z.array(z.looseObject({
+    plugin: z.string(),
+    match: z.string(),
+    action: z.string(),
+    targets: z.array(z.looseObject({ target: z.string(), healthy: z.boolean(), connections: z.number() }))
+      .exactOptional(),
+  })),
+});
+
+/** As {@link fetchStatus}: what goes where at the moment. */
+export async function fetchRoutes(target: AdminTarget, signal: AbortSignal): Promise<readonly LiveRoute[]> {
+  return (await ask("/api/v1/routes", ROUTES, target, signal)).routes;
+}
+
+async function ask<T>(
+  path: string,
+  shape: z.ZodType<T>,
+  target: AdminTarget,
+  signal: AbortSignal,
+): Promise<T> {
   const base = parseAdmin(target.admin);
   const shown = `"${base.origin}"`;
-  const { status, body } = await get(new URL("/api/v1/status", base), shown, target.token, signal);
+  const { status, body } = await get(new URL(path, base), shown, target.token, signal);
   if (status !== 200) throw refusal(status, shown, target.token !== undefined);
-  const parsed = STATUS.safeParse(parseJson(body));
+  const parsed = shape.safeParse(parseJson(body));
   if (parsed.success) return parsed.data;
   throw new CommandError(`${shown} does not answer like the admin side of a gateway`, EXIT.couldNotStart);
 }

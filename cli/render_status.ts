@@ -117,7 +117,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 /** One line without anything that a terminal would obey: parts of it were named by strangers. */
-function plain(text: string): string {
+export function plain(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, "\ufffd");
 }
 

@@ -1,10 +1,7 @@
 import { Command } from "commander";
-import type { AdminConfig } from "../../core/config/config.ts";
-import { formatProblem } from "../../core/config/problem.ts";
-import { formatHostPort } from "../../core/net/address.ts";
-import { type AdminTarget, fetchStatus } from "../admin_client.ts";
+import { fetchStatus } from "../admin_client.ts";
+import { type AdminOptions, type AdminSection, findAdminTarget } from "../admin_target.ts";
 import { CommandError } from "../command_error.ts";
-import { configFile, parseOptions } from "../config_options.ts";
 import { EXIT } from "../exit_codes.ts";
 import { print } from "../print.ts";
 import { renderStatus } from "../render_status.ts";
@@ -14,9 +11,7 @@ export { renderStatus };
 /** What a test puts in place of the real thing. */
 export interface StatusSeams {
   /** The admin section of the config, for what the options do not say. Throws `CommandError`. */
-  readonly adminConfig?: (
-    config: string | undefined,
-  ) => Promise<Pick<AdminConfig, "hostname" | "port" | "token">>;
+  readonly adminConfig?: (config: string | undefined) => Promise<AdminSection>;
   readonly env?: (name: string) => string | undefined;
   readonly write?: (text: string) => void;
   /** Calls `stop` when the user has seen enough; gives back what undoes that. */
@@ -26,10 +21,7 @@ export interface StatusSeams {
 }
 
 /** The options as commander gives them. */
-interface StatusOptions {
-  readonly config?: string;
-  readonly admin?: string;
-  readonly token?: string;
+interface StatusOptions extends AdminOptions {
   readonly json?: boolean;
   readonly watch?: boolean;
 }
@@ -49,7 +41,7 @@ export function statusCommand(seams: StatusSeams = {}): Command {
     .option("--watch", "again every second, until Ctrl-C")
     .addHelpText("after", "\nExample:\n  deno task postern status --admin 127.0.0.1:9090 --watch")
     .action(async (options: StatusOptions) => {
-      const target = await findTarget(options, env, seams.adminConfig ?? readAdminConfig);
+      const target = await findAdminTarget(options, env, seams.adminConfig);
       if (!options.watch) {
         const status = await fetchStatus(target, new AbortController().signal);
         write(options.json ? toJson(status, 2) : renderStatus(status));
@@ -78,33 +70,6 @@ function toJson(value: unknown, indent?: number): string {
 
 function isAway(error: unknown): error is CommandError {
   return error instanceof CommandError && error.exitCode === EXIT.couldNotStart;
-}
-
-async function findTarget(
-  { admin, token = undefined, config }: StatusOptions,
-  env: (name: string) => string | undefined,
-  adminConfig: NonNullable<StatusSeams["adminConfig"]>,
-): Promise<AdminTarget> {
-  const given = token ?? (env("POSTERN_ADMIN_TOKEN") || undefined);
-  if (admin !== undefined) return { admin, token: given };
-  const configured = await adminConfig(config);
-  return {
-    admin: formatHostPort({ host: dialable(configured.hostname), port: configured.port }),
-    token: given ?? configured.token,
-  };
-}
-
-/** Where to dial what listens on every address. */
-function dialable(hostname: string): string {
-  if (hostname === "0.0.0.0") return "127.0.0.1";
-  return hostname === "::" ? "::1" : hostname;
-}
-
-async function readAdminConfig(config: string | undefined): Promise<AdminConfig> {
-  const chosen = { ...(config !== undefined && { config }), set: [] };
-  const result = await parseOptions(chosen, await configFile(chosen));
-  if (result.ok) return result.config.admin;
-  throw new CommandError(result.problems.map(formatProblem).join("\n"), EXIT.wrongUsage);
 }
 
 /** Looks again and again until the user interrupts, which is how one ends it: no error. */
