@@ -107,6 +107,11 @@ export class Neighbours {
     this.secret = secret;
   }
 
+  /** Those that there are beside this one. */
+  get others(): readonly NodeId[] {
+    return Object.keys(this.ports).filter((node) => node !== this.self);
+  }
+
   /** @throws {GatewayError} `dial-failed`: there is no such data plane, or it has just ended. */
   portOf(node: NodeId): number {
     const port = this.ports[node];

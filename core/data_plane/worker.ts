@@ -104,6 +104,9 @@ function planeFor(plugin: string): PlaneContext {
     node: identity?.node ?? "",
     nodes: identity?.nodes ?? 1,
     isFirst: identity?.index === 0,
+    get neighbours() {
+      return started().neighbours?.others ?? [];
+    },
     get ports() {
       return started().listeners.ports;
     },

@@ -12,6 +12,8 @@ export interface PlaneContext {
   readonly nodes: number;
   /** Whether it is this data plane that does what is to be done once in the whole gateway. */
   readonly isFirst: boolean;
+  /** The other data planes, as far as this one can reach them now: see {@link openOn}. */
+  readonly neighbours: readonly NodeId[];
   /** The ports that this data plane listens on now, those of plugins among them. */
   readonly ports: readonly number[];
   /** Where the public reaches this gateway by https: the port of the first listener that takes TLS. */

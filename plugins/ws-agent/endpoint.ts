@@ -6,6 +6,7 @@ import {
   type ConnectionInfo,
   type Log,
   messageOf,
+  type PlaneContext,
   writeAll,
 } from "../../core/plugin/mod.ts";
 import { Arrival } from "./arrival.ts";
@@ -13,24 +14,21 @@ import { printable } from "./auth/printable.ts";
 import type { Clock } from "./clock.ts";
 import type { WsAgentConfig } from "./config.ts";
 import type { Counters } from "./counters.ts";
+import { type Entrant, PlainEntrant, YamuxEntrant, type YamuxEntrantTools } from "./entrant.ts";
 import { type BareYamux, type FirstRequest, type NotHttp, readFirstRequest } from "./first_request.ts";
-import { GoTunnelSpeech } from "./go_tunnel/speech.ts";
+import { type DataArrival, DataEndpoint } from "./plain/data_endpoint.ts";
+import { DataSockets } from "./plain/data_sockets.ts";
+import { PlainSpeech } from "./plain/speech.ts";
 import type { Admission } from "./session/admission.ts";
 import { AGENT_HEADER, type AgentRun, parseAgentHeader } from "./session/agent_header.ts";
+import type { AgentLink } from "./session/agent_link.ts";
 import type { AgentSpeech } from "./session/agent_speech.ts";
 import type { ConversationTools } from "./session/conversation.ts";
-import { PosternSpeech } from "./session/postern_speech.ts";
 import type { TunnelSession } from "./session/session.ts";
 import { ControlFault } from "./control/fault.ts";
 import { LINGER_MS, turnAway } from "./turn_away.ts";
 import { answerUpgrade, encodeRefusal, type UpgradeRefusal } from "./websocket/answer_upgrade.ts";
 import { WebSocketBytes } from "./websocket/web_socket_bytes.ts";
-import {
-  DEFAULT_MAX_BUFFERED_BYTES,
-  type YamuxOptions,
-  type YamuxSession,
-  type YamuxStream,
-} from "./yamux/yamux.ts";
 
 /** From the first byte of the request to AuthOk; see PROTOCOL.md. */
 const AUTH_TIMEOUT_MS = 10_000;
@@ -41,18 +39,14 @@ export const SUBPROTOCOL = "postern.v1";
  * a few round trips for it, and strangers that say nothing keep nobody out.
  */
 const MAX_ARRIVALS = 2048;
-/** What a stranger may send ahead of our answer: the largest message, and it has to wait with more. */
-const MAX_STRANGERS_BYTES = 64 * 1024;
-/** Streams that an agent opens beside its first. One may be a slip; so many are an attempt at something. */
-const MAX_STRAY_STREAMS = 100;
 
-export interface EndpointTools extends ConversationTools {
+export interface EndpointTools extends ConversationTools, YamuxEntrantTools {
   readonly config: () => WsAgentConfig;
   readonly admission: Admission;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly log: Log;
-  readonly openYamux: (transport: ByteStream, options: YamuxOptions) => YamuxSession;
+  readonly plane: Pick<PlaneContext, "node" | "neighbours" | "openOn">;
 }
 
 /** Where agents connect. Takes each connection from its first byte to the end of its tunnel. */
@@ -60,9 +54,14 @@ export class AgentEndpoint {
   readonly #tools: EndpointTools;
   readonly #arrivals = new Set<Arrival>();
   readonly #refusals = new LogOnce();
+  /** What plain agents are to come for. */
+  readonly #sockets: DataSockets;
+  readonly #data: DataEndpoint;
 
   constructor(tools: EndpointTools) {
     this.#tools = tools;
+    this.#sockets = new DataSockets({ node: tools.plane.node, clock: tools.clock });
+    this.#data = new DataEndpoint(this.#sockets, tools.plane);
   }
 
   /** Connections whose agents are not in yet. */
@@ -82,18 +81,20 @@ export class AgentEndpoint {
     first?: FirstRequest | BareYamux,
   ): Promise<void> {
     // Two steps, so that nothing that the way in has needed is held by the tunnel: idle ones must cost little.
-    const tunnel = await this.#letIn(stream, connection, signal, first);
-    if (tunnel !== undefined) await this.#stay(tunnel);
+    const entered = await this.#letIn(stream, connection, signal, first);
+    if (entered === undefined) return;
+    if ("session" in entered) await this.#stay(entered);
+    else await this.#data.serve(entered, stream, connection, signal);
   }
 
-  /** From the first byte until the agent is in. @returns `undefined`: it is not, and the connection is over. */
+  /** From the first byte until it is known to be good. @returns `undefined`: it is not, and the connection is over. */
   async #letIn(
     stream: ByteStream,
     connection: ConnectionInfo,
     signal: AbortSignal,
     first: FirstRequest | BareYamux | undefined,
-  ): Promise<OpenTunnel | undefined> {
-    let tunnel: OpenTunnel | undefined;
+  ): Promise<OpenTunnel | DataArrival | undefined> {
+    let entered: OpenTunnel | DataArrival | undefined;
     const arrival = new Arrival(stream, this.#tools.clock, AUTH_TIMEOUT_MS);
     const leave = () => arrival.end();
     this.#add(arrival);
@@ -107,17 +108,19 @@ export class AgentEndpoint {
         await turnAway(stream, answer.refusal, this.#tools.clock);
         return undefined;
       }
-      tunnel = await this.#speak(await transportOf(stream, answer), { arrival, connection, answer });
+      entered = "data" in answer
+        ? answer.data
+        : await this.#speak(await this.#entrantOf(stream, answer), { arrival, connection, run: answer.run });
     } catch (error) {
       this.#refused(connection, arrival, error);
     } finally {
       signal.removeEventListener("abort", leave);
       if (arrival.timedOut) this.#tools.admission.timedOut(connection.source);
       this.#arrivals.delete(arrival);
-      if (tunnel === undefined) arrival.end();
+      if (entered === undefined) arrival.end();
       else arrival[Symbol.dispose]();
     }
-    return tunnel;
+    return entered;
   }
 
   /** Answers an agent that is in, until its tunnel's end. The connection itself is the caller's to watch. */
@@ -126,9 +129,9 @@ export class AgentEndpoint {
     try {
       tunnels.opened(session);
       await speech.converse(session, config().limits.servicesPerTunnel, this.#tools);
-      await session.yamux.ended;
+      await session.link.ended;
     } finally {
-      session.yamux.close();
+      session.link.close();
     }
   }
 
@@ -149,94 +152,92 @@ export class AgentEndpoint {
       return this.#tools.tunnels.draining ? { close: true } : { ...request, run: { epoch: now, slot: 0 } };
     }
     if ("word" in request) return refusing(400, `The request is malformed: ${request.word}`);
-    const { head, seen } = request;
-    const { controlPath, endpoint } = this.#tools.config();
-    if (head.authority.name !== endpoint) return refusing(421, `This is "${endpoint}"`);
-    if (head.pathname() !== controlPath) return refusing(404, `Agents connect at ${controlPath}`);
-    if (this.#tools.tunnels.draining) return refusing(503, "The gateway is going away", 1);
-    const header = (name: string) => head.fields.has(name) ? head.fields.getAll(name).join(", ") : undefined;
-    const answer = answerUpgrade({
-      method: head.method,
-      target: head.path,
-      version: `HTTP/${head.version}`,
-      header,
-    }, [SUBPROTOCOL]);
-    if (answer.kind === "refused") return { refusal: answer.response };
-    // Here agents come in that speak without a subprotocol, once they are supported.
-    if (answer.protocol !== SUBPROTOCOL) return refusing(400, `Ask for the subprotocol ${SUBPROTOCOL}`);
-    const run = parseAgentHeader(header(AGENT_HEADER), now);
-    if (run === undefined) return refusing(400, "Postern-Agent is malformed");
-    return { response: answer.response, rest: seen.subarray(head.length), run };
+    return this.#answerRequest(request, connection);
   }
 
-  /** Multiplexer, control stream, Auth. @returns `undefined`: the agent is not let in. */
+  #answerRequest({ head, seen }: FirstRequest, connection: ConnectionInfo): Answer {
+    const { controlPath, endpoint } = this.#tools.config();
+    if (head.authority.name !== endpoint) return refusing(421, `This is "${endpoint}"`);
+    const path = head.pathname();
+    const dataPath = `${controlPath}/data/`;
+    const isData = path.startsWith(dataPath);
+    if (path !== controlPath && !isData) return refusing(404, `Agents connect at ${controlPath}`);
+    if (this.#tools.tunnels.draining && !isData) return refusing(503, "The gateway is going away", 1);
+    const header = (name: string) => head.fields.has(name) ? head.fields.getAll(name).join(", ") : undefined;
+    const upgrade = { method: head.method, target: head.path, version: `HTTP/${head.version}`, header };
+    const answer = answerUpgrade(upgrade, isData ? [] : [SUBPROTOCOL]);
+    if (answer.kind === "refused") return { refusal: answer.response };
+    const { response } = answer;
+    if (isData) {
+      const id = path.slice(dataPath.length);
+      const data = this.#data.find({ id, response, seen, headLength: head.length }, connection);
+      return data ? { data } : refusing(404, "No connection waits here: it is over, or was fetched already");
+    }
+    const run = parseAgentHeader(header(AGENT_HEADER), this.#tools.clock.wall());
+    if (run === undefined) return refusing(400, "Postern-Agent is malformed");
+    return {
+      kind: answer.protocol === SUBPROTOCOL ? "postern" : "plain",
+      response,
+      rest: seen.subarray(head.length),
+      run,
+    };
+  }
+
+  /** Begins to speak. Owns the stream. */
+  async #entrantOf(stream: ByteStream, answer: Accepted): Promise<Entrant> {
+    if ("yamux" in answer) return new YamuxEntrant(replaying(stream, answer.yamux), "go-tunnel", this.#tools);
+    const { kind, response, rest: replay } = answer;
+    await writeAll(stream, response);
+    if (kind === "plain") {
+      const { clock } = this.#tools;
+      return new PlainEntrant(new PlainSpeech(stream, { replay, clock, sockets: this.#sockets }));
+    }
+    return new YamuxEntrant(new WebSocketBytes(stream, { role: "server", replay }), kind, this.#tools);
+  }
+
+  /** Its first message, which is Auth. @returns `undefined`: the agent is not let in. */
   async #speak(
-    transport: ByteStream,
-    { arrival, connection, answer }: { arrival: Arrival; connection: ConnectionInfo; answer: Accepted },
+    entrant: Entrant,
+    { arrival, connection, run }: { arrival: Arrival; connection: ConnectionInfo; run: AgentRun },
   ): Promise<OpenTunnel | undefined> {
-    const { openYamux, admission, tunnels, accesses } = this.#tools;
-    const first = Promise.withResolvers<YamuxStream | undefined>();
-    let strays = -1;
+    const { admission, tunnels } = this.#tools;
+    const { link } = entrant;
     let session: TunnelSession | undefined;
-    const yamux = openYamux(transport, {
-      role: "server",
-      maxStreams: 8,
-      maxBufferedBytes: MAX_STRANGERS_BYTES, // until it is in
-      maxUnaccepted: Infinity, // limits.streamsPerTunnel bounds them: a crowd may come within one round trip
-      pingIntervalMs: 0, // heartbeats do that, by one timer for all
-      onStream: (stream) => {
-        if (strays < 0) {
-          strays++;
-          return first.resolve(stream);
-        }
-        if (session !== undefined && accesses.isAccessor(session)) {
-          return void accesses.serve(session, stream);
-        }
-        strays++;
-        this.#tools.counters.strayStreams++;
-        stream.reset();
-        if (strays <= MAX_STRAY_STREAMS) return;
-        if (session) tunnels.end(session, "protocol_error", "Streams are for the gateway to open");
-        else yamux.close("protocol_error");
-      },
-    });
-    arrival.hand(yamux);
+    arrival.hand(link);
     try {
-      const control = await Promise.race([first.promise, yamux.ended.then(() => undefined)]);
-      if (control === undefined) return undefined;
-      const speech = "yamux" in answer ? new GoTunnelSpeech(control) : new PosternSpeech(control);
-      const { source, destination, tls } = connection;
+      const speech = await entrant.speech();
+      if (speech === undefined) return undefined;
       session = await admission.admit({
-        run: answer.run,
-        source,
-        destination,
-        httpsPort: tls === undefined ? 443 : destination.port,
-        yamux,
+        run,
+        connection,
+        httpsPort: connection.tls === undefined ? 443 : connection.destination.port,
+        link,
         speech,
         signal: arrival.signal,
       });
       if (session === undefined) {
-        await this.#seeOut(yamux, speech);
+        await this.#seeOut(link, speech);
         return undefined;
       }
+      entrant.admitted(session);
       await speech.welcome(session, this.#tools);
       if (arrival.signal.aborted) tunnels.end(session, "connection_lost");
       if (session.ended !== undefined) {
-        await yamux.ended; // what it is told is on its way
+        await link.ended; // what it is told is on its way
         return undefined;
       }
-      yamux.maxBufferedBytes = DEFAULT_MAX_BUFFERED_BYTES;
+      entrant.welcomed();
       return { session, speech };
     } finally {
-      if (session === undefined) yamux.close();
+      if (session === undefined) link.close();
     }
   }
 
   /** Whoever is not let in has been told why, and is to hear it. */
-  async #seeOut(yamux: YamuxSession, speech: AgentSpeech): Promise<void> {
-    const stop = this.#tools.clock.after(LINGER_MS, () => yamux.close());
+  async #seeOut(link: AgentLink, speech: AgentSpeech): Promise<void> {
+    const stop = this.#tools.clock.after(LINGER_MS, () => link.close());
     await speech.finish();
-    await yamux.ended;
+    await link.ended;
     stop();
   }
 
@@ -273,22 +274,20 @@ interface OpenTunnel {
   readonly speech: AgentSpeech;
 }
 
-/** What the first request comes to: nothing to say, an answer behind which the connection is closed, or yamux. */
-type Answer = { readonly close: true } | { readonly refusal: Uint8Array } | Accepted;
+/** What the first request comes to: nothing to say, an answer behind which the connection is closed, or somebody to let in. */
+type Answer =
+  | { readonly close: true }
+  | { readonly refusal: Uint8Array }
+  | { readonly data: DataArrival }
+  | Accepted;
 
-/** Yamux in a WebSocket, once it is answered, or as it came. */
+/** An agent that is spoken to in a WebSocket, once it is answered, or by yamux as it came. */
 type Accepted =
   & { readonly run: AgentRun }
   & (
-    | { readonly response: Uint8Array; readonly rest: Uint8Array }
+    | { readonly kind: "postern" | "plain"; readonly response: Uint8Array; readonly rest: Uint8Array }
     | BareYamux
   );
-
-async function transportOf(stream: ByteStream, answer: Accepted): Promise<ByteStream> {
-  if ("yamux" in answer) return replaying(stream, answer.yamux);
-  await writeAll(stream, answer.response);
-  return new WebSocketBytes(stream, { role: "server", replay: answer.rest });
-}
 
 function refusing(status: number, text: string, retryAfterSeconds?: number): { refusal: Uint8Array } {
   const refusal: UpgradeRefusal = {

@@ -23,6 +23,7 @@ import { nameKey, portKey, udpKey, udpPortOfKey } from "./names.ts";
 import { NodeTunnelManager } from "./nodes/manager.ts";
 import { type OwnPorts, refuseCircles } from "./nodes/own_ports.ts";
 import { nodeTunnelsOf } from "./nodes/config.ts";
+import { DATA_PURPOSE } from "./plain/data_endpoint.ts";
 import { PlainHttp } from "./plain_http.ts";
 import { TunnelPorts } from "./ports.ts";
 import { PublicHttp, type ServeHttp } from "./public_http.ts";
@@ -33,6 +34,7 @@ import { metricsOf, type Reported, routesOf, statusOf, tunnelsOf } from "./repor
 import { TunnelRouter } from "./router.ts";
 import { Accesses } from "./session/accesses.ts";
 import { Admission } from "./session/admission.ts";
+import { Presence, PRESENCE_PURPOSE } from "./session/presence.ts";
 import { Registrar } from "./session/registrar.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Tunnels } from "./session/tunnels.ts";
@@ -79,6 +81,7 @@ export class WsAgentPlugin implements Plugin {
   readonly #streams: PublicStreams;
   readonly #accesses: Accesses;
   readonly #router: TunnelRouter;
+  readonly #presence: Presence;
   readonly #endpoint: AgentEndpoint;
   readonly #http: PublicHttp;
   readonly #plainHttp: PlainHttp;
@@ -147,8 +150,10 @@ export class WsAgentPlugin implements Plugin {
       listen: (port, protocol) => protocol === "tcp" ? ports.listen(port) : udp.listen(port),
       served: (key) => waiting.wake(key),
     });
+    const presence = this.#presence = new Presence(shared);
     const admission = new Admission({
       ...shared,
+      presence,
       node: plane.node,
       authenticator: () => tools.authenticator,
     });
@@ -189,6 +194,12 @@ export class WsAgentPlugin implements Plugin {
     connection: ConnectionInfo,
     { signal }: { readonly signal: AbortSignal },
   ): Promise<void> {
+    switch (connection.handedOver?.purpose) {
+      case DATA_PURPOSE:
+        return this.#endpoint.serve(stream, connection, signal);
+      case PRESENCE_PURPOSE:
+        return this.#presence.answer(stream);
+    }
     const hostname = connection.tls?.serverName;
     if (hostname === undefined) return this.#plainHttp.serve(stream, connection, signal);
     if (hostname === this.#config.endpoint) return this.#endpoint.serve(stream, connection, signal);

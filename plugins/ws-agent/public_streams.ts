@@ -118,7 +118,7 @@ export class PublicStreams {
     }
     try {
       return found.kind === "here"
-        ? this.#openHere(found, wanted)
+        ? await this.#openHere(found, wanted)
         : await this.#tools.plane.openOn(found.node, key, connection);
     } catch (error) {
       if (error instanceof GatewayError && error.code === "dial-failed") return undefined; // it has just gone
@@ -128,14 +128,17 @@ export class PublicStreams {
 
   #openHere(
     { session, service }: Extract<Found, { kind: "here" }>,
-    { connection }: Wanted,
-  ): ByteStream | undefined {
-    if (!this.#tools.mayServe(session)) return undefined; // somebody else may serve it
+    { connection, signal }: Wanted,
+  ): ByteStream | undefined | Promise<ByteStream> {
+    const { mayServe, clock, throttle, plane: { trace } } = this.#tools;
+    if (!mayServe(session)) return undefined; // somebody else may serve it
     const header = session.voice.streamHeader(service, connection);
-    const stream = withHeader(session.openStream(this.#tools.clock.monotonic()), header);
-    const throttled = this.#tools.throttle(stream, session);
-    const { trace } = this.#tools.plane;
-    return trace ? traceStream(throttled, { connection: connection.id, session, service }, trace) : throttled;
+    const begin = (stream: ByteStream) => {
+      const throttled = throttle(header ? withHeader(stream, header) : stream, session);
+      return trace ? traceStream(throttled, { connection: connection.id, session, service }, trace) : throttled;
+    };
+    const stream = session.openStream({ service, connection, signal }, clock.monotonic());
+    return stream instanceof Promise ? stream.then(begin) : begin(stream);
   }
 }
 

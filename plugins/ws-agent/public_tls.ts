@@ -1,4 +1,3 @@
-import { relay } from "../../core/data_plane/relay.ts";
 import { type ByteStream, closeQuietly, type ConnectionInfo } from "../../core/plugin/mod.ts";
 import { Caller } from "./caller.ts";
 import type { Directory } from "./directory.ts";
@@ -7,6 +6,7 @@ import { opensYamux } from "./go_tunnel/opening.ts";
 import { nameKey } from "./names.ts";
 import type { PublicHttp } from "./public_http.ts";
 import type { PublicStreams } from "./public_streams.ts";
+import { relayUntil } from "./relay_until.ts";
 
 /** The first byte of every yamux frame, and of no request. */
 const YAMUX_VERSION = 0;
@@ -95,19 +95,4 @@ function isNoAgent(): boolean {
 /** Go's TLS offers no ALPN unless it is told to; HTTP clients do. */
 function mayBeAgent({ tls }: ConnectionInfo): boolean {
   return tls?.alpn.length === 0;
-}
-
-async function relayUntil(signal: AbortSignal, client: ByteStream, upstream: ByteStream): Promise<void> {
-  const close = () => {
-    closeQuietly(client);
-    closeQuietly(upstream);
-  };
-  signal.addEventListener("abort", close);
-  try {
-    if (signal.aborted) return;
-    await relay({ client, upstream, sent: { bytes: 0 }, received: { bytes: 0 } });
-  } finally {
-    signal.removeEventListener("abort", close);
-    close();
-  }
 }

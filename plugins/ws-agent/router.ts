@@ -3,7 +3,9 @@ import { printable } from "./auth/printable.ts";
 import type { WsAgentConfig } from "./config.ts";
 import type { Directory, Found } from "./directory.ts";
 import { isUnder, nameKey, portKey } from "./names.ts";
+import { DATA_PURPOSE } from "./plain/data_endpoint.ts";
 import type { PublicStreams } from "./public_streams.ts";
+import { PRESENCE_PURPOSE } from "./session/presence.ts";
 
 const HANDLE: Handle = Object.freeze({ kind: "handle" });
 
@@ -46,7 +48,8 @@ export class TunnelRouter {
   ): Decision | undefined | Promise<Decision | undefined> {
     const { name, config } = this.#tools;
     const { handedOver, listener, listenerKind, destination, tls } = connection;
-    if (handedOver?.purpose !== undefined) return openDecision(handedOver.purpose);
+    const purpose = handedOver?.purpose;
+    if (purpose !== undefined) return isForUs(purpose) ? HANDLE : openDecision(purpose);
     if (listener === name) return this.#routePort(portKey(destination.port), connection, options);
     const host = tls?.serverName;
     if (host !== undefined) return this.#routeName(host, connection, options);
@@ -106,6 +109,11 @@ export class TunnelRouter {
     }
     return passOn(key, found);
   }
+}
+
+/** What data planes want of each other beside streams to services, whose keys have a colon. */
+function isForUs(purpose: string): boolean {
+  return purpose === DATA_PURPOSE || purpose === PRESENCE_PURPOSE;
 }
 
 function passOn(key: string, found: Found): Decision {

@@ -73,6 +73,7 @@ async function startPlugin(stack: AsyncDisposableStack, token: string): Promise<
         registry: registry.at(node),
         nodes: 1,
         isFirst: true,
+        neighbours: [],
         ports: [],
         httpsPort: 443,
         listen: unused,

@@ -218,7 +218,7 @@ export class Accesses {
     };
     const accesses = this.#bySession.get(session) ?? new Map<Uuid, Access>();
     this.#bySession.set(session, accesses.set(access.id, access));
-    session.yamux.maxStreams = 1 + config().limits.streamsPerTunnel; // beside the one for control
+    session.link.maxStreams = 1 + config().limits.streamsPerTunnel; // beside the one for control
     return access;
   }
 

@@ -1,5 +1,5 @@
 import { LogOnce } from "../../../core/data_plane/log_once.ts";
-import type { Endpoint, Log, OpenResult, PlaneContext } from "../../../core/plugin/mod.ts";
+import type { ConnectionInfo, Endpoint, Log, OpenResult, PlaneContext } from "../../../core/plugin/mod.ts";
 import { printable } from "../auth/printable.ts";
 import type { Authenticator, Grant } from "../auth/grant.ts";
 import type { Clock } from "../clock.ts";
@@ -7,24 +7,21 @@ import type { WsAgentConfig } from "../config.ts";
 import type { Uuid } from "../control/messages.ts";
 import type { ReasonWord } from "../control/reason.ts";
 import type { AdmissionFailure, Counters } from "../counters.ts";
-import type { YamuxSession } from "../yamux/yamux.ts";
 import type { AgentRun } from "./agent_header.ts";
+import type { AgentLink } from "./agent_link.ts";
 import type { AgentSpeech } from "./agent_speech.ts";
 import { SUPERSEDED } from "./end_reason.ts";
+import type { Presence } from "./presence.ts";
 import { TunnelSession } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
-
-/** An agent that does not answer for so long is not there: it is in the way of one that is. */
-const PROBE_MS = 1000;
 
 /** An agent's connection that has not proved anything yet. */
 export interface Applicant {
   readonly run: AgentRun;
-  readonly source: Endpoint;
-  readonly destination: Endpoint;
+  readonly connection: ConnectionInfo;
   /** See `SessionParts.httpsPort`. */
   readonly httpsPort: number;
-  readonly yamux: YamuxSession;
+  readonly link: AgentLink;
   readonly speech: AgentSpeech;
   /** Aborted when it has left, or its time is over. */
   readonly signal: AbortSignal;
@@ -36,6 +33,7 @@ export interface AdmissionTools {
   readonly node: PlaneContext["node"];
   readonly registry: Pick<PlaneContext["registry"], "open" | "close">;
   readonly sessions: Sessions;
+  readonly presence: Pick<Presence, "isThere">;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly log: Log;
@@ -72,7 +70,7 @@ export class Admission {
     const grant = await this.#authenticate(applicant, introduction.token);
     if (grant === undefined || applicant.signal.aborted) return undefined;
     const holder = `${grant.principal}/${introduction.clientId}`;
-    if (applicant.speech.firstStays && await this.#isThere(holder)) {
+    if (applicant.speech.firstStays && await this.#tools.presence.isThere(holder, applicant.connection)) {
       return this.#deny(applicant, {
         reason: "held",
         message: "Another agent has these names, and is there",
@@ -88,7 +86,7 @@ export class Admission {
   }
 
   async #authenticate(applicant: Applicant, token: string): Promise<Grant | undefined> {
-    const { source, signal } = applicant;
+    const { connection: { source }, signal } = applicant;
     const result = await this.#tools.authenticator().authenticate(token, source.address, { signal });
     if ("grant" in result) return result.grant;
     const { reason, message } = result.refusal;
@@ -98,7 +96,7 @@ export class Admission {
 
   async #open(applicant: Applicant, grant: Grant, holder: string): Promise<TunnelSession | undefined> {
     const { config, node, registry, sessions, clock, newId } = this.#tools;
-    const { run, source, destination, httpsPort, yamux, speech } = applicant;
+    const { run, connection: { source, destination }, httpsPort, link, speech } = applicant;
     const { limits, reconnectGraceMs } = config();
     const info = {
       id: newId(),
@@ -117,7 +115,7 @@ export class Admission {
       source,
       destination,
       httpsPort,
-      yamux,
+      link,
       voice: speech,
       since: clock.wall(),
       now: clock.monotonic(),
@@ -138,23 +136,7 @@ export class Admission {
     this.#tell(applicant, reason, message);
   }
 
-  /** Whether a tunnel of this holder is open, and its agent answers. One that hangs half-open does not. */
-  async #isThere(holder: string): Promise<boolean> {
-    const open = [...this.#tools.sessions.all()].filter(({ info }) => info.holder === holder);
-    const answers = await Promise.all(open.map(({ yamux }) => this.#answers(yamux)));
-    return answers.includes(true);
-  }
-
-  async #answers(yamux: YamuxSession): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const stop = this.#tools.clock.after(PROBE_MS, () => resolve(false));
-    yamux.ping().then(() => resolve(true), () => resolve(false));
-    const answers = await promise;
-    stop();
-    return answers;
-  }
-
-  #tell({ source, speech }: Applicant, word: ReasonWord, message: string): void {
+  #tell({ connection: { source }, speech }: Applicant, word: ReasonWord, message: string): void {
     this.#log(word, source, message);
     speech.deny(word, message);
   }

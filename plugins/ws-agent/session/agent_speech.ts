@@ -5,7 +5,7 @@ import type { Service } from "./service.ts";
 import type { TunnelSession } from "./session.ts";
 
 /** Whose agents there are, as metrics and status tell them apart. */
-export const AGENT_KINDS = ["postern", "go-tunnel"] as const;
+export const AGENT_KINDS = ["postern", "go-tunnel", "plain"] as const;
 export type AgentKind = (typeof AGENT_KINDS)[number];
 
 /** Who an agent says that it is. */
@@ -26,8 +26,8 @@ export interface AgentVoice {
   farewell(reason: string): void;
   /** Ends our side behind what waits. Resolves when all of it is on its way, or cannot be any more. Never rejects. */
   finish(): Promise<void>;
-  /** What a stream of a public connection begins with. */
-  streamHeader(service: Service, connection: ConnectionInfo): Uint8Array;
+  /** What a stream of a public connection begins with; `undefined`: with the connection's own bytes. */
+  streamHeader(service: Service, connection: ConnectionInfo): Uint8Array | undefined;
 }
 
 /** How one kind of agent is spoken to, from its first message on. What tunnels are is the same for all. */

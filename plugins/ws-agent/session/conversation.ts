@@ -7,6 +7,7 @@ import type { ControlChannel } from "./control_channel.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { MessageBudget } from "./message_budget.ts";
 import type { Registered, Registrar } from "./registrar.ts";
+import type { Service } from "./service.ts";
 import type { TunnelSession } from "./session.ts";
 import type { Tunnels } from "./tunnels.ts";
 
@@ -21,6 +22,8 @@ export interface ConversationTools {
 interface Incoming<Message> extends Pick<Outgoing, "onStalled"> {
   /** `null`: the agent has ended it. */
   receive(): Promise<Message | null>;
+  /** Whether the message answers one of ours, and is not counted: there are no more of these than we have asked for. */
+  isOwed?(message: Message): boolean;
 }
 
 /**
@@ -41,7 +44,9 @@ export async function answerAll<Message>(
   try {
     for (let message; (message = await channel.receive()) !== null;) {
       if (session.ended !== undefined) return;
-      if (!budget.take(clock.monotonic())) return tunnels.end(session, "control_flood");
+      if (!channel.isOwed?.(message) && !budget.take(clock.monotonic())) {
+        return tunnels.end(session, "control_flood");
+      }
       const wrong = await answer(message);
       if (wrong !== undefined) return tunnels.end(session, "protocol_error", wrong);
     }
@@ -49,8 +54,8 @@ export async function answerAll<Message>(
   } catch (error) {
     if (error instanceof ControlFault) return tunnels.end(session, "protocol_error", error.message);
     // Why it ended the multiplexer knows, and tells it; without its control stream it is no good for anything.
-    session.yamux.close();
-    await session.yamux.ended;
+    session.link.close();
+    await session.link.ended;
     tunnels.end(session, "connection_lost");
   }
 }
@@ -74,23 +79,19 @@ export async function converse(
         session.heartbeatAcked(message.time, clock.monotonic());
         return;
       case "registerService":
-        tell(await registrar.register(session, message), ({ service: { id, url, port, asked } }) => ({
-          type: "serviceRegistered",
-          serviceId: id,
-          name: asked.name,
-          url,
-          ...(port !== undefined && { remotePort: port }),
-        }));
+        channel.send(
+          answerTo(await registrar.register(session, message), ({ id, url, port, asked }) => ({
+            type: "serviceRegistered",
+            serviceId: id,
+            name: asked.name,
+            url,
+            ...(port !== undefined && { remotePort: port }),
+          })),
+        );
         return;
-      case "register": {
-        const { name, protocol, localPort, remotePort } = message;
-        const request = { name, protocol, remotePort, target: `port ${localPort}` };
-        tell(await registrar.register(session, request), ({ service }) => ({
-          type: "registerOk",
-          serviceId: service.id,
-        }));
+      case "register":
+        channel.send(await answerRegister(session, message, registrar));
         return;
-      }
       case "unregister":
         await registrar.unregister(session, message.serviceId);
         return;
@@ -104,15 +105,23 @@ export async function converse(
         return `An agent does not send ${message.type} here`;
     }
   }
+}
 
-  function tell(
-    result: Registered,
-    success: (registered: Extract<Registered, { service: unknown }>) => ControlMessage,
-  ): void {
-    channel.send(
-      "service" in result
-        ? success(result)
-        : { type: "registerFail", reason: formatReason(result.refused, result.message) },
-    );
-  }
+/** Registers what the short message asks for. @returns The answer. */
+export async function answerRegister(
+  session: TunnelSession,
+  { name, protocol, localPort, remotePort }: Extract<ControlMessage, { readonly type: "register" }>,
+  registrar: Registrar,
+): Promise<ControlMessage> {
+  const request = { name, protocol, remotePort, target: `port ${localPort}` };
+  return answerTo(
+    await registrar.register(session, request),
+    ({ id }) => ({ type: "registerOk", serviceId: id }),
+  );
+}
+
+function answerTo(result: Registered, success: (service: Service) => ControlMessage): ControlMessage {
+  return "service" in result
+    ? success(result.service)
+    : { type: "registerFail", reason: formatReason(result.refused, result.message) };
 }

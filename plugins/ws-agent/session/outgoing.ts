@@ -9,6 +9,7 @@ const MAX_WAITING_BYTES = 256 * 1024;
 /** What is on its way to one agent by its control stream: written in the background, in order. */
 export class Outgoing {
   readonly #stream: ByteStream;
+  readonly #joins: boolean;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
@@ -16,8 +17,10 @@ export class Outgoing {
   /** Called once when the agent reads so little that messages pile up. */
   onStalled: (() => void) | undefined;
 
-  constructor(stream: ByteStream) {
+  /** @param joins Whether several messages that wait may go out as one write. @default true */
+  constructor(stream: ByteStream, joins = true) {
     this.#stream = stream;
+    this.#joins = joins;
   }
 
   /** Lays a message in line. It is lost when the stream dies, which reading from it tells. */
@@ -41,13 +44,10 @@ export class Outgoing {
     await this.#stream.closeWrite().catch(() => {});
   }
 
-  /** Several messages that wait go out as one. */
   async #write(): Promise<void> {
     try {
       while (this.#waiting.length > 0) {
-        const [first = new Uint8Array(), ...more] = this.#waiting;
-        this.#waiting = [];
-        const bytes = more.length === 0 ? first : joined([first, ...more]);
+        const bytes = joined(this.#waiting.splice(0, this.#joins ? Infinity : 1));
         await writeAll(this.#stream, bytes);
         this.#waitingBytes -= bytes.length;
       }
@@ -60,6 +60,8 @@ export class Outgoing {
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) return only;
   const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {

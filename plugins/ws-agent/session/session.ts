@@ -1,8 +1,13 @@
-import { type Endpoint, type SessionInfo, type TunnelRow } from "../../../core/plugin/mod.ts";
+import {
+  type ByteStream,
+  type Endpoint,
+  type SessionInfo,
+  type TunnelRow,
+} from "../../../core/plugin/mod.ts";
 import { printable } from "../auth/printable.ts";
 import type { Grant } from "../auth/grant.ts";
 import type { Uuid } from "../control/messages.ts";
-import type { YamuxSession, YamuxStream } from "../yamux/yamux.ts";
+import type { AgentLink, Opening } from "./agent_link.ts";
 import type { AgentVoice } from "./agent_speech.ts";
 import type { EndReason } from "./end_reason.ts";
 import type { Service } from "./service.ts";
@@ -17,7 +22,7 @@ export interface SessionParts {
   readonly destination: Endpoint;
   /** The public port of https, as the agent itself has reached it. */
   readonly httpsPort: number;
-  readonly yamux: YamuxSession;
+  readonly link: AgentLink;
   readonly voice: AgentVoice;
   /** Milliseconds since 1970. */
   readonly since: number;
@@ -37,7 +42,7 @@ export class TunnelSession {
   readonly destination: Endpoint;
   readonly httpsPort: number;
   readonly since: number;
-  readonly yamux: YamuxSession;
+  readonly link: AgentLink;
   readonly voice: AgentVoice;
   /** By the service's name. */
   readonly #services = new Map<string, Service>();
@@ -55,14 +60,14 @@ export class TunnelSession {
   opened = false;
   ended: EndReason | undefined;
 
-  constructor({ info, grant, source, destination, httpsPort, yamux, voice, since, now }: SessionParts) {
+  constructor({ info, grant, source, destination, httpsPort, link, voice, since, now }: SessionParts) {
     this.id = info.id;
     this.info = info;
     this.grant = grant;
     this.source = source;
     this.destination = destination;
     this.httpsPort = httpsPort;
-    this.yamux = yamux;
+    this.link = link;
     this.voice = voice;
     this.since = since;
     this.idleSince = now;
@@ -70,12 +75,12 @@ export class TunnelSession {
 
   /** Streams of connections, to its services or of its accesses: the one for control is none. */
   get streams(): number {
-    return Math.max(0, this.yamux.streams - 1);
+    return Math.max(0, this.link.streams - 1);
   }
 
   /** Those of {@link streams} that bring somebody to a service of this agent; an accessor opens others. */
   get served(): number {
-    return this.yamux.streams - this.yamux.streamsOfPeer;
+    return this.link.streams - this.link.streamsOfPeer;
   }
 
   get services(): ReadonlyMap<string, Service> {
@@ -97,13 +102,13 @@ export class TunnelSession {
 
   /** Whether a new stream makes sense at all; how many there may be is for others to say. */
   get takesStreams(): boolean {
-    return this.ended === undefined && !this.leaving && !this.yamux.peerGoesAway;
+    return this.ended === undefined && !this.leaving && !this.link.peerGoesAway;
   }
 
-  /** @throws {GatewayError} `dial-failed`. */
-  openStream(now: number): YamuxStream {
+  /** See {@link AgentLink.open}. @param now `monotonic` time. */
+  openStream(opening: Opening, now: number): ByteStream | Promise<ByteStream> {
     this.idleSince = now;
-    return this.yamux.open();
+    return this.link.open(opening);
   }
 
   sendHeartbeat(time: number, now: number): void {
@@ -123,8 +128,8 @@ export class TunnelSession {
   }
 
   row(): TunnelRow {
-    const { id, grant, source, since, streams, yamux, voice } = this;
-    const roundTripMs = this.#roundTripMs ?? yamux.roundTripMs;
+    const { id, grant, source, since, streams, link, voice } = this;
+    const roundTripMs = this.#roundTripMs ?? link.roundTripMs;
     return {
       id,
       agent: voice.kind,
@@ -133,8 +138,8 @@ export class TunnelSession {
       since,
       ...(roundTripMs !== undefined && { roundTripMs: Math.round(roundTripMs * 10) / 10 }),
       streams,
-      bytesIn: yamux.bytesWritten, // to the service, as for any other connection
-      bytesOut: yamux.bytesRead,
+      bytesIn: link.bytesWritten, // to the service, as for any other connection
+      bytesOut: link.bytesRead,
       services: [...this.#services.values()].map(({ id, asked, protocol, url, target }) => ({
         id,
         name: asked.name,

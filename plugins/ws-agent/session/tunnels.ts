@@ -3,7 +3,8 @@ import { printable } from "../auth/printable.ts";
 import type { Clock } from "../clock.ts";
 import type { WsAgentConfig } from "../config.ts";
 import type { Counters } from "../counters.ts";
-import type { SessionEnd, YamuxSession } from "../yamux/yamux.ts";
+import type { SessionEnd } from "../yamux/yamux.ts";
+import type { AgentLink } from "./agent_link.ts";
 import { type EndReason, farewellOf, keepsNames } from "./end_reason.ts";
 import type { TunnelSession } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
@@ -39,7 +40,7 @@ const END_REASONS: Readonly<Record<SessionEnd["kind"], EndReason>> = {
 export class Tunnels {
   readonly #tools: TunnelsTools;
   /** Told that they are to go, and not gone yet. */
-  readonly #departing = new Set<YamuxSession>();
+  readonly #departing = new Set<AgentLink>();
   #stopTicking: (() => void) | undefined;
   #draining = false;
 
@@ -64,7 +65,7 @@ export class Tunnels {
   /** Takes a session that the registry has let in. */
   opened(session: TunnelSession): void {
     const { clock, log, config } = this.#tools;
-    const { info, id, grant, source, yamux } = session;
+    const { info, id, grant, source, link } = session;
     // Not all at once: agents that were lost together come back together.
     session.nextHeartbeatAt = clock.monotonic() + config().heartbeat.intervalMs * (0.5 + Math.random() / 2);
     session.leaving = this.#draining;
@@ -77,7 +78,7 @@ export class Tunnels {
       epoch: info.epoch,
       slot: info.slot,
     });
-    yamux.ended.then(({ kind, detail }) => this.end(session, END_REASONS[kind], detail));
+    link.ended.then(({ kind, detail }) => this.end(session, END_REASONS[kind], detail));
   }
 
   /** Ends a session, once. What it held is kept for its holder, for a while. */
@@ -130,7 +131,7 @@ export class Tunnels {
         continue;
       }
       session.leaving = true;
-      session.yamux.goAway();
+      session.link.goAway();
       // From here on, its agent's next connection replaces nothing: what still flows may flow to its end.
       registry.close(session.id, config().reconnectGraceMs).catch(() => {});
     }
@@ -145,7 +146,7 @@ export class Tunnels {
 
   #logEnd(session: TunnelSession, reason: EndReason, detail: string | undefined): void {
     const { log, clock } = this.#tools;
-    const { id, grant, source, since, yamux } = session;
+    const { id, grant, source, since, link } = session;
     log.info("tunnel_closed", {
       tunnel: id,
       owner: printable(grant.owner, 100),
@@ -153,21 +154,21 @@ export class Tunnels {
       reason,
       ...(detail !== undefined && { detail: printable(detail, 200) }),
       ms: Math.max(0, Math.round(clock.wall() - since)),
-      bytesIn: yamux.bytesWritten,
-      bytesOut: yamux.bytesRead,
+      bytesIn: link.bytesWritten,
+      bytesOut: link.bytesRead,
     });
   }
 
   /** Says why, and closes when the agent has gone, or does not go. */
   #depart(session: TunnelSession, farewell: string | undefined): void {
-    const { yamux } = session;
-    if (farewell === undefined) return yamux.close();
-    this.#departing.add(yamux);
+    const { link } = session;
+    if (farewell === undefined) return link.close();
+    this.#departing.add(link);
     session.voice.farewell(farewell);
-    const stop = this.#tools.clock.after(FAREWELL_MS, () => yamux.close());
-    yamux.ended.then(() => {
+    const stop = this.#tools.clock.after(FAREWELL_MS, () => link.close());
+    link.ended.then(() => {
       stop();
-      this.#departing.delete(yamux);
+      this.#departing.delete(link);
     });
     session.voice.finish();
   }
@@ -180,12 +181,12 @@ export class Tunnels {
 
   #lookAfter(session: TunnelSession, now: number, wall: number): void {
     const { heartbeat, idleTimeoutMs } = this.#tools.config();
-    const { grant: { expiresAt }, yamux } = session;
+    const { grant: { expiresAt }, link } = session;
     if (expiresAt !== undefined && wall >= expiresAt) return this.end(session, "token_expired");
-    if (now - yamux.lastHeardAt > heartbeat.timeoutMs) return this.end(session, "heartbeat_timeout");
+    if (now - link.lastHeardAt > heartbeat.timeoutMs) return this.end(session, "heartbeat_timeout");
     if (session.streams > 0 || this.#tools.hasAccesses(session) && !session.leaving) session.idleSince = now;
     else if (session.leaving) return this.end(session, "drained");
-    else if (yamux.peerGoesAway) return this.end(session, "agent_left"); // it would hold names that it serves no more
+    else if (link.peerGoesAway) return this.end(session, "agent_left"); // it would hold names that it serves no more
     if (idleTimeoutMs > 0 && now - session.idleSince >= idleTimeoutMs) {
       return this.end(session, "idle_timeout");
     }

@@ -45,7 +45,7 @@ export function answerUpgrade(request: UpgradeRequest, protocols: readonly strin
   const refusal = asked === undefined
     ? badRequest("Sec-WebSocket-Protocol is not a list of names")
     : findRefusal(request) ?? (asked.length > 0 && protocol === undefined
-      ? badRequest(`No subprotocol in common: this is ${protocols.join(", ")}`)
+      ? badRequest(`No subprotocol in common: this is ${protocols.join(", ") || "spoken without one"}`)
       : undefined);
   if (refusal !== undefined) return { kind: "refused", refusal, response: encodeRefusal(refusal) };
   const response = encodeAccept(request.header("sec-websocket-key") ?? "", protocol);

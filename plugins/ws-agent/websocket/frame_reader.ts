@@ -36,6 +36,7 @@ export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
  */
 export class FrameReader {
   readonly #expectsMask: boolean;
+  readonly #onMessageEnd: ((at: number) => void) | undefined;
   readonly #budget: IdleFrameBudget;
   /** As much of the current header as has come, and how long it is as far as can be told. */
   readonly #header = new Uint8Array(MAX_HEADER_BYTES);
@@ -45,6 +46,8 @@ export class FrameReader {
   /** Of the current frame, once its header is whole. */
   #opcode = 0;
   #payloadLeft = 0;
+  /** Of the bytes that are being taken in: how much payload has been found so far. */
+  #kept = 0;
   #key = 0;
   /** Behind a binary frame or a continuation without FIN. */
   #inMessage = false;
@@ -54,9 +57,13 @@ export class FrameReader {
   #close: CloseStatus | undefined;
   #fault: WebSocketFault | undefined;
 
-  /** @param role Our own: a server takes masked frames only, a client only those that are not. */
-  constructor(role: WebSocketRole, now: () => number) {
+  /**
+   * @param role Our own: a server takes masked frames only, a client only those that are not.
+   * @param onMessageEnd Called where a message ends: with how much of the payload that the current {@link take} finds lies before it.
+   */
+  constructor(role: WebSocketRole, now: () => number, onMessageEnd?: (at: number) => void) {
     this.#expectsMask = role === "server";
+    this.#onMessageEnd = onMessageEnd;
     this.#budget = new IdleFrameBudget(now);
   }
 
@@ -83,20 +90,21 @@ export class FrameReader {
    * @returns How much of it is payload, which now stands at the start of `bytes`; the rest of it is garbage.
    */
   take(bytes: Uint8Array, length: number): number {
-    let at = 0, kept = 0;
+    let at = 0;
+    this.#kept = 0;
     while (at < length && this.#close === undefined && this.#fault === undefined) {
       if (this.#headerHave < this.#headerNeed) {
         at = this.#takeHeader(bytes, at, length);
         continue;
       }
       const end = Math.min(length, at + this.#payloadLeft);
-      if ((this.#opcode & CONTROL_BIT) === 0) kept = this.#keep(bytes, at, end, kept);
+      if ((this.#opcode & CONTROL_BIT) === 0) this.#kept = this.#keep(bytes, at, end, this.#kept);
       else this.#takeControl(bytes, at, end);
       this.#payloadLeft -= end - at;
       at = end;
       if (this.#payloadLeft === 0) this.#endFrame();
     }
-    return kept;
+    return this.#kept;
   }
 
   #keep(bytes: Uint8Array, from: number, to: number, kept: number): number {
@@ -123,7 +131,10 @@ export class FrameReader {
   #endFrame(): void {
     this.#headerHave = 0;
     this.#headerNeed = 2;
-    if ((this.#opcode & CONTROL_BIT) === 0) return;
+    if ((this.#opcode & CONTROL_BIT) === 0) {
+      if (!this.#inMessage) this.#onMessageEnd?.(this.#kept);
+      return;
+    }
     const payload = this.#control?.slice(0, this.#controlHave) ?? new Uint8Array(0);
     this.#controlHave = 0;
     if (this.#opcode === OPCODE.ping) this.#ping = payload;

@@ -16,11 +16,16 @@ export interface WebSocketOptions {
   readonly replay?: Uint8Array;
   /** A clock in milliseconds that never goes back. @default performance.now */
   readonly now?: () => number;
+  /**
+   * Called where a message of the peer ends, for a protocol to which that means something: with the position in what the `read` that is
+   * under way brings.
+   */
+  readonly onMessageEnd?: (at: number) => void;
 }
 
 /**
  * A WebSocket (RFC 6455, without extensions) as one continuous byte stream: where its binary messages begin and end
- * means nothing. Owns the transport. It behaves as a `Deno.TcpConn`, with a close frame in the place of FIN:
+ * means nothing, unless somebody asks. Owns the transport. It behaves as a `Deno.TcpConn`, with a close frame in the place of FIN:
  *
  * - `read` gives `null` once the peer has closed normally (1000, 1001 or without a code), and may be written to still;
  *   `closeWrite` then echoes the code, which completes the close. The wait for the peer's is the caller's to bound.
@@ -48,10 +53,13 @@ export class WebSocketBytes implements ByteStream, FramedWriter {
   #freed: PromiseWithResolvers<void> | undefined;
   #pong: Uint8Array | undefined;
 
-  constructor(transport: ByteStream, { role, replay, now = () => performance.now() }: WebSocketOptions) {
+  constructor(
+    transport: ByteStream,
+    { role, replay, now = () => performance.now(), onMessageEnd }: WebSocketOptions,
+  ) {
     this.#transport = transport;
     this.#role = role;
-    this.#frames = new FrameReader(role, now);
+    this.#frames = new FrameReader(role, now, onMessageEnd);
     this.#replay = replay;
   }
 

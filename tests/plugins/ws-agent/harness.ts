@@ -281,6 +281,7 @@ export class TestGateway implements AsyncDisposable {
       registry: this.#viewOf(this.registry, node),
       nodes: this.#nodes,
       isFirst: index === 0,
+      neighbours: Array.from({ length: this.#nodes }, (_, other) => nodeId(other)).filter((id) => id !== node),
       ports: [],
       httpsPort: 443,
       listen: ({ port }) => this.#listen(index, port),

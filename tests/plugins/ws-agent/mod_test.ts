@@ -16,6 +16,7 @@ function plane(): PlaneContext {
     node: "data-plane-0",
     nodes: 1,
     isFirst: true,
+    neighbours: [],
     ports: [],
     httpsPort: 443,
     registry: new LocalRegistry().at("data-plane-0"),

@@ -1,0 +1,146 @@
+import { type ByteStream, closeQuietly, formatHostPort, GatewayError } from "../../../core/plugin/mod.ts";
+import type { Clock } from "../clock.ts";
+import type { ControlMessage, Uuid } from "../control/messages.ts";
+import { HttpRefusal } from "../http/refusal.ts";
+import { printable } from "../auth/printable.ts";
+import type { AgentLink, Opening } from "../session/agent_link.ts";
+import type { SessionEnd } from "../yamux/yamux.ts";
+import type { Awaited, DataSockets } from "./data_sockets.ts";
+import { DataStream, type DataStreamHost } from "./data_stream.ts";
+
+export interface PlainLinkTools {
+  readonly clock: Clock;
+  readonly sockets: DataSockets;
+  /** The control WebSocket, to be closed at the end. */
+  readonly control: { close(): void };
+  /** Says something to the agent. */
+  send(message: ControlMessage): void;
+}
+
+/** The control WebSocket of a plain agent, and one for each connection that it has come for. */
+export class PlainLink implements AgentLink, DataStreamHost {
+  readonly clock: Clock;
+  readonly ended: Promise<SessionEnd>;
+  readonly #tools: PlainLinkTools;
+  readonly #end = Promise.withResolvers<SessionEnd>();
+  readonly #awaited = new Map<Uuid, Awaited>();
+  readonly #open = new Set<DataStream>();
+  /** The next answer to a heartbeat, while somebody waits for it. */
+  #pong: PromiseWithResolvers<void> | undefined;
+  /** Connects that the agent has not answered. */
+  #owed = 0;
+  #isOver = false;
+  bytesRead = 0;
+  bytesWritten = 0;
+  lastHeardAt: number;
+  readonly roundTripMs = undefined;
+  readonly peerGoesAway = false;
+  readonly streamsOfPeer = 1;
+
+  constructor(tools: PlainLinkTools) {
+    this.#tools = tools;
+    this.clock = tools.clock;
+    this.lastHeardAt = tools.clock.monotonic();
+    this.ended = this.#end.promise;
+  }
+
+  get streams(): number {
+    return 1 + this.#awaited.size + this.#open.size;
+  }
+
+  /** Such an agent opens none but for what it is told of. */
+  set maxStreams(_streams: number) {}
+
+  /**
+   * Tells the agent, and waits for its data WebSocket.
+   *
+   * @throws {GatewayError} See {@link AgentLink.open}. {HttpRefusal} 502: the agent does not take it; 503: too many wait.
+   */
+  async open({ service, connection, signal }: Opening): Promise<ByteStream> {
+    if (this.#isOver) throw gone();
+    if (signal.aborted) throw new GatewayError("dial-failed", "The client left");
+    const awaited = this.#tools.sockets.expect();
+    const { id, socket, giveUp } = awaited;
+    const left = () => giveUp(new HttpRefusal(502, "The client left"));
+    this.#awaited.set(id, awaited);
+    signal.addEventListener("abort", left);
+    this.#owed++;
+    this.#tools.send({
+      type: "connect",
+      serviceId: service.id,
+      connectionId: id,
+      clientAddress: formatHostPort({ host: connection.source.address, port: connection.source.port }),
+    });
+    try {
+      const stream = new DataStream(await socket, this);
+      this.#open.add(stream);
+      if (!this.#isOver) return stream;
+      stream.close();
+      throw gone();
+    } finally {
+      signal.removeEventListener("abort", left);
+      this.#awaited.delete(id);
+    }
+  }
+
+  /** Something has come from the agent. */
+  heard(): void {
+    this.lastHeardAt = this.clock.monotonic();
+  }
+
+  /** Counts an answer to a Connect. @returns Whether one was asked for. */
+  takeAnswer(): boolean {
+    if (this.#owed === 0) return false;
+    this.#owed--;
+    return true;
+  }
+
+  /** The agent does not take a connection. */
+  refused(id: Uuid, reason: string): void {
+    const refusal = new HttpRefusal(502, `Its agent does not take it: ${printable(reason, 200)}`);
+    this.#awaited.get(id)?.giveUp(refusal);
+  }
+
+  /** The agent has answered a heartbeat. */
+  heartbeatAcked(): void {
+    this.#pong?.resolve();
+    this.#pong = undefined;
+  }
+
+  ping(): Promise<void> {
+    if (this.#isOver) return Promise.reject(gone());
+    this.#pong ??= Promise.withResolvers();
+    this.#tools.send({ type: "heartbeat", time: this.clock.wall() });
+    return this.#pong.promise;
+  }
+
+  /** There is no word for it. */
+  goAway(): void {}
+
+  close(end: SessionEnd = { kind: "closed" }): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    closeQuietly(this.#tools.control);
+    for (const { giveUp } of this.#awaited.values()) giveUp(gone());
+    for (const stream of this.#open) stream.close();
+    this.#pong?.reject(gone());
+    this.#end.resolve(end);
+  }
+
+  received(bytes: number): void {
+    this.bytesRead += bytes;
+    this.heard();
+  }
+
+  sent(bytes: number): void {
+    this.bytesWritten += bytes;
+  }
+
+  over(stream: DataStream): void {
+    this.#open.delete(stream);
+  }
+}
+
+function gone(): GatewayError {
+  return new GatewayError("dial-failed", "The agent is gone");
+}
