@@ -46,9 +46,34 @@ const refused: { name: string; sent: Uint8Array; status: string }[] = [
     status: "405 Method Not Allowed",
   },
   {
-    name: "no subprotocol",
-    sent: request("GET /tunnel/v1 HTTP/1.1", { ...UPGRADE, "Sec-WebSocket-Protocol": undefined }),
+    name: "a data WebSocket for nothing",
+    sent: request("GET /tunnel/v1/data/00010203-0405-0607-0809-0a0b0c0d0e0f HTTP/1.1", {
+      ...UPGRADE,
+      "Sec-WebSocket-Protocol": undefined,
+    }),
+    status: "404 Not Found",
+  },
+  {
+    name: "a data WebSocket whose id is none",
+    sent: request("GET /tunnel/v1/data/../data/x HTTP/1.1", {
+      ...UPGRADE,
+      "Sec-WebSocket-Protocol": undefined,
+    }),
+    status: "404 Not Found",
+  },
+  {
+    name: "a data WebSocket with a subprotocol",
+    sent: request("GET /tunnel/v1/data/00010203-0405-0607-0809-0a0b0c0d0e0f HTTP/1.1", UPGRADE),
     status: "400 Bad Request",
+  },
+  {
+    name: "a data WebSocket of a browser",
+    sent: request("GET /tunnel/v1/data/00010203-0405-0607-0809-0a0b0c0d0e0f HTTP/1.1", {
+      ...UPGRADE,
+      "Sec-WebSocket-Protocol": undefined,
+      Origin: "https://evil.example",
+    }),
+    status: "403 Forbidden",
   },
   {
     name: "a subprotocol that is not spoken",

@@ -196,10 +196,15 @@ export class TestGateway implements AsyncDisposable {
     return this.#kept(await TestAgent.connect(near, { token: TOKENS.alice, ...options }));
   }
 
+  /** Where a data plane listens for agents, behind TLS as it were. */
+  endpointPort(node = 0): number {
+    const listener = this.#listeners[node] ?? assert.fail(`There is no node ${node}`);
+    return listener.addr.port;
+  }
+
   /** A connection to the endpoint, of which nothing was sent. */
   async dial(node = 0): Promise<Deno.TcpConn> {
-    const listener = this.#listeners[node] ?? assert.fail(`There is no node ${node}`);
-    const socket = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: this.endpointPort(node) });
     socket.setNoDelay();
     this.#sockets.add(socket);
     return socket;
@@ -281,7 +286,9 @@ export class TestGateway implements AsyncDisposable {
       registry: this.#viewOf(this.registry, node),
       nodes: this.#nodes,
       isFirst: index === 0,
-      neighbours: Array.from({ length: this.#nodes }, (_, other) => nodeId(other)).filter((id) => id !== node),
+      neighbours: Array.from({ length: this.#nodes }, (_, other) => nodeId(other)).filter((id) =>
+        id !== node
+      ),
       ports: [],
       httpsPort: 443,
       listen: ({ port }) => this.#listen(index, port),
@@ -341,9 +348,15 @@ export class TestGateway implements AsyncDisposable {
     const handedOver = { from: nodeId(from), purpose };
     const { source, destination } = info;
     const [ours, theirs] = pipe();
+    const there = connection({ source, destination, handedOver });
+    const plugin = this.plugins[indexOf(to)] ?? assert.fail(`There is no node ${to}`);
+    if ((await plugin.route(there, { signal: NEVER }))?.kind === "handle") {
+      this.#run(plugin.handle(theirs, there, { signal: NEVER }));
+      return ours;
+    }
     let upstream: ByteStream;
     try {
-      upstream = await this.connect(connection({ source, destination, handedOver }), indexOf(to));
+      upstream = await this.connect(there, indexOf(to));
     } catch (error) {
       if (!(error instanceof HttpRefusal)) throw error;
       closeQuietly(theirs); // all that another data plane hears of it
