@@ -19,6 +19,8 @@ export class MessageSocket {
   #to = 0;
   /** Where whole messages end in it. */
   #ends: number[] = [];
+  /** The peer has closed. */
+  #isOver = false;
 
   /** Owns the transport. */
   constructor(transport: ByteStream, options: Omit<WebSocketOptions, "onMessageEnd">) {
@@ -37,10 +39,20 @@ export class MessageSocket {
     for (;;) {
       const end = this.#ends.shift();
       if (end !== undefined) return this.#take(end);
+      if (this.#isOver) return this.#end();
       this.#makeRoom();
+      await this.#read();
+    }
+  }
+
+  /** Reads on. What has come before the end is given out before it: an empty message may have, of which a read says nothing. */
+  async #read(): Promise<void> {
+    try {
       const read = await this.bytes.read(this.#buffer.subarray(this.#to));
-      if (read !== null) this.#to += read;
-      else if (this.#ends.length === 0) return this.#end();
+      if (read === null) this.#isOver = true;
+      else this.#to += read;
+    } catch (error) {
+      if (this.#ends.length === 0) throw error;
     }
   }
 

@@ -153,7 +153,7 @@ plainTest("what the token may not is refused", async (gateway) => {
   await using agent = await start(gateway);
   const answer = await agent.register("ssh", { remotePort: 30_004 });
   assert.match("reason" in answer ? answer.reason : "", /^not_allowed: /);
-}, { tokens: tokenEntry("alice", TOKENS.alice, "allow: { ports: [\"30001\"] }") });
+}, { tokens: tokenEntry("alice", TOKENS.alice, 'allow: { ports: ["30001"] }') });
 
 plainTest("a token that is not good: AuthFail, and counted against its source", async (gateway) => {
   await assert.rejects(start(gateway, { token: "pst_nonsense" }), { message: /^(bad_token|malformed): / });
