@@ -173,14 +173,10 @@ export class AgentEndpoint {
       const data = this.#data.find({ id, response, seen, headLength: head.length }, connection);
       return data ? { data } : refusing(404, "No connection waits here: it is over, or was fetched already");
     }
-    const run = parseAgentHeader(header(AGENT_HEADER), this.#tools.clock.wall());
+    const isPlain = answer.protocol !== SUBPROTOCOL;
+    const run = parseAgentHeader(isPlain ? undefined : header(AGENT_HEADER), this.#tools.clock.wall());
     if (run === undefined) return refusing(400, "Postern-Agent is malformed");
-    return {
-      kind: answer.protocol === SUBPROTOCOL ? "postern" : "plain",
-      response,
-      rest: seen.subarray(head.length),
-      run,
-    };
+    return { kind: isPlain ? "plain" : "postern", response, rest: seen.subarray(head.length), run };
   }
 
   /** Begins to speak. Owns the stream. */

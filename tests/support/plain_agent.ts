@@ -42,6 +42,18 @@ export interface PlainConnect {
   readonly client: string;
 }
 
+/** What a Register asks for beside the name. */
+export interface PlainService {
+  /** @default 0, assigned */
+  readonly remotePort?: number;
+  /** @default false: tcp */
+  readonly udp?: boolean;
+  readonly localPort?: number;
+}
+
+/** The id of a service, or why there is none. */
+export type PlainAnswer = { readonly service: string } | { readonly reason: string };
+
 /** What is done with the data WebSocket of a connection. */
 export type ServeSocket = (socket: Socket) => void;
 
@@ -112,14 +124,20 @@ export class PlainAgent implements AsyncDisposable {
     return await this.next(TYPE.authOk, TYPE.authFail);
   }
 
-  /** @returns The service's id, or why not. */
-  async register(
-    name: string,
-    { remotePort = 0, udp = false, localPort = 22 } = {},
-  ): Promise<{ readonly service: string } | { readonly reason: string }> {
+  async register(name: string, options?: PlainService): Promise<PlainAnswer> {
+    this.askFor(name, options);
+    return await this.registered();
+  }
+
+  /** Sends Register. */
+  askFor(name: string, { remotePort = 0, udp = false, localPort = 22 }: PlainService = {}): void {
     const bytes = new TextEncoder().encode(name);
     const ports = [localPort, remotePort].flatMap((port) => [port >> 8, port & 255]);
     this.send(TYPE.register, Uint8Array.of(bytes.length, ...bytes, udp ? 1 : 0, ...ports));
+  }
+
+  /** The next answer to a Register. */
+  async registered(): Promise<PlainAnswer> {
     const answer = await this.next(TYPE.registerOk, TYPE.registerFail);
     return answer.type === TYPE.registerOk
       ? { service: answer.payload.toHex() }
@@ -130,9 +148,9 @@ export class PlainAgent implements AsyncDisposable {
     this.#control.send(encodePlain(type, payload));
   }
 
-  /** One WebSocket message of anything. */
-  sendRaw(bytes: Uint8Array | string): void {
-    this.#control.send(bytes);
+  /** One WebSocket message of anything, or, without `fin`, the start of one. */
+  sendRaw(bytes: Uint8Array | string, fin = true): void {
+    this.#control.send(bytes, { binary: typeof bytes !== "string", fin });
   }
 
   acknowledge({ id }: PlainConnect): void {

@@ -27,8 +27,6 @@ export class PlainLink implements AgentLink, DataStreamHost {
   readonly #open = new Set<DataStream>();
   /** The next answer to a heartbeat, while somebody waits for it. */
   #pong: PromiseWithResolvers<void> | undefined;
-  /** Connects that the agent has not answered. */
-  #owed = 0;
   #isOver = false;
   bytesRead = 0;
   bytesWritten = 0;
@@ -64,7 +62,6 @@ export class PlainLink implements AgentLink, DataStreamHost {
     const left = () => giveUp(new HttpRefusal(502, "The client left"));
     this.#awaited.set(id, awaited);
     signal.addEventListener("abort", left);
-    this.#owed++;
     this.#tools.send({
       type: "connect",
       serviceId: service.id,
@@ -86,13 +83,6 @@ export class PlainLink implements AgentLink, DataStreamHost {
   /** Something has come from the agent. */
   heard(): void {
     this.lastHeardAt = this.clock.monotonic();
-  }
-
-  /** Counts an answer to a Connect. @returns Whether one was asked for. */
-  takeAnswer(): boolean {
-    if (this.#owed === 0) return false;
-    this.#owed--;
-    return true;
   }
 
   /** The agent does not take a connection. */

@@ -17,6 +17,10 @@ import { MessageSocket } from "./message_socket.ts";
 /** What these agents are told of a token that has a tunnel already. */
 const IN_USE = "Token already in use";
 
+/** Messages that an agent answers, and what it answers them with: there are as many of these as public connections need. */
+const QUESTIONS: ReadonlySet<string> = new Set(["connect", "heartbeat"]);
+const ANSWERS: ReadonlySet<string> = new Set(["connectAck", "connectFail", "heartbeatAck"]);
+
 /**
  * Plain agents, see PROTOCOL.md: a control message in each message of a WebSocket, and a WebSocket more for each connection.
  */
@@ -27,6 +31,8 @@ export class PlainSpeech implements AgentSpeech {
   readonly link: PlainLink;
   readonly #messages: MessageSocket;
   readonly #outgoing: Outgoing;
+  /** How many answers the agent owes us. */
+  #owed = 0;
   #isConversing = false;
   #draining: Promise<void> | undefined;
 
@@ -68,7 +74,9 @@ export class PlainSpeech implements AgentSpeech {
   }
 
   isOwed({ type }: ControlMessage): boolean {
-    return (type === "connectAck" || type === "connectFail") && this.link.takeAnswer();
+    if (!ANSWERS.has(type) || this.#owed === 0) return false;
+    this.#owed--;
+    return true;
   }
 
   /** The client id says nothing: programs make a new one for each connection. One token is one agent. */
@@ -173,6 +181,7 @@ export class PlainSpeech implements AgentSpeech {
   }
 
   #send(message: ControlMessage): void {
+    if (QUESTIONS.has(message.type)) this.#owed++;
     this.#outgoing.send(encodeControl(message));
   }
 }
