@@ -62,7 +62,7 @@ export class PlainSpeech implements AgentSpeech {
   }
 
   /**
-   * The next message, or `null` when the agent has closed the WebSocket. What it throws ends the link.
+   * The next message, or `null` when the agent has closed the WebSocket.
    *
    * @throws {ControlFault} A message that breaks the format. {WebSocketFault} A broken rule of WebSockets. Else what the transport throws.
    */
@@ -163,7 +163,7 @@ export class PlainSpeech implements AgentSpeech {
     } catch (error) {
       if (error instanceof WebSocketFault && !error.byPeer) {
         this.link.close({ kind: "protocol_error", detail: error.message });
-      } else if (!(error instanceof ControlFault)) this.link.close({ kind: "transport_failed" });
+      }
       throw error;
     }
   }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ByteStream, writeAll } from "../../../../core/byte_stream.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../plugins/ws-agent/clock.ts";
+import { Outgoing } from "../../../../plugins/ws-agent/session/outgoing.ts";
 import {
   canPlain,
   encodePlain,
@@ -142,6 +143,24 @@ plainTest("the first message is Auth; each answer is one message, in order", asy
   const times = Array.from({ length: 50 }, (_, i) => Uint8Array.of(0, 0, 0, 0, 1, 1, 1, i));
   for (const time of times) agent.send(TYPE.heartbeat, time);
   for (const time of times) assert.deepEqual((await agent.next(TYPE.heartbeatAck)).payload, time);
+});
+
+Deno.test("plain agents: messages that wait go out one by one", async () => {
+  const written: string[] = [];
+  const first = Promise.withResolvers<void>();
+  const outgoing = new Outgoing({
+    read: () => Promise.resolve(null),
+    async write(data) {
+      if (written.push(data.toHex()) === 1) await first.promise;
+      return data.length;
+    },
+    closeWrite: () => Promise.resolve(),
+    close() {},
+  }, false);
+  for (const byte of [1, 2, 3]) outgoing.send(Uint8Array.of(byte));
+  first.resolve();
+  await outgoing.finish();
+  assert.deepEqual(written, ["01", "02", "03"]);
 });
 
 plainTest("ports: asked for, taken, outside, given back", async (gateway) => {
@@ -482,6 +501,8 @@ for (const { name, sent, closed, beforeAuth } of wrong) {
     assert.match(last ? reasonOf(last) : agent.closed?.join(" ") ?? "", closed);
     assert.equal(gateway.plugin.tunnels().length, 1);
     assert.ok("service" in await other.register("still"));
+    if (beforeAuth) return;
+    assert.equal((await gateway.logged("tunnel_closed")).fields["reason"], "protocol_error");
   });
 }
 
