@@ -3,9 +3,10 @@ import type { Clock } from "../clock.ts";
 
 /**
  * An agent is told of a client's FIN by a close frame, and programs end both directions then. So it is told only once the service has
- * said nothing for so long: an answer to a request that ended with FIN gets through.
+ * said nothing for so long: an answer to a request that ended with FIN gets through. Not longer, because most clients that send FIN have
+ * left, and count as streams until then.
  */
-const QUIET_MS = 5000;
+const QUIET_MS = 1000;
 /** What an agent may take to close its side behind that. */
 const CLOSE_MS = 5000;
 
