@@ -135,7 +135,9 @@ export class PublicStreams {
     const header = session.voice.streamHeader(service, connection);
     const begin = (stream: ByteStream) => {
       const throttled = throttle(header ? withHeader(stream, header) : stream, session);
-      return trace ? traceStream(throttled, { connection: connection.id, session, service }, trace) : throttled;
+      return trace
+        ? traceStream(throttled, { connection: connection.id, session, service }, trace)
+        : throttled;
     };
     const stream = session.openStream({ service, connection, signal }, clock.monotonic());
     return stream instanceof Promise ? stream.then(begin) : begin(stream);
