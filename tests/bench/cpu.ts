@@ -8,3 +8,9 @@ export async function cpuSeconds(pid: number): Promise<number> {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
+
+/** The same of several processes together. */
+export async function cpuSecondsOf(pids: readonly number[]): Promise<number> {
+  const all = await Promise.all(pids.map(cpuSeconds));
+  return all.reduce((sum, one) => sum + one, 0);
+}

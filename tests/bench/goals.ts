@@ -44,6 +44,7 @@ export const MTLS_GOALS: readonly Goal[] = [
 
 /** Load generator, gateway and agent have two cores between them, and a big stream takes both: see `direct`. */
 const SMALL_STREAM_NOTE = "waits for the processor too, as without a tunnel";
+const ACCESS_NOTE = "two encrypted legs and a process more, on the same two cores: see the CPU of each";
 /** Those that protect what is between gateway and agent, as `postern` does; and those that do not, as `postern-ws`. */
 const ENCRYPTED = ["frp", "chisel", "rathole-noise"];
 const PLAIN = ["frp-plain", "rathole", "bore"];
@@ -70,6 +71,13 @@ export const TUNNEL_GOALS: readonly Goal[] = [
   { metric: "HTTP new connections", peer: "postern-ws", than: ["frp-plain"], atLeast: 1 },
   { metric: "UDP round trips/s", peer: "postern", atLeast: 40_000 },
   { metric: "UDP loss at 20000/s", peer: "postern", atMost: 0 },
+  ...["up", "down"].map((direction) => ({
+    metric: `access ${direction} ÷ TCP tunnel`,
+    peer: "postern",
+    atLeast: 0.9,
+    note: ACCESS_NOTE,
+  })),
+  { metric: "HTTP by go-tunnel ÷ by our agent", peer: "postern", atLeast: 0.8 },
   ...[{ peer: "postern", than: ENCRYPTED }, { peer: "postern-ws", than: PLAIN }].flatMap((pair) => [
     ...MORE_IS_BETTER.map((metric) => ({ metric, ...pair, atLeast: 1 })),
     ...LESS_IS_BETTER.map((metric) => ({ metric, ...pair, atMost: 1 })),

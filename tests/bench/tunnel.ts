@@ -71,7 +71,11 @@ export const tunnel: Bench = {
     }
     const kinds = chosen.filter(({ missing }) => missing.length === 0);
     if (kinds.length === 0) throw new UsageError("None of these peers is installed");
-    const scenarios = choose(TUNNEL_SCENARIOS, values.only);
+    const wanted = choose(TUNNEL_SCENARIOS, values.only);
+    for (const { name, missing = [] } of wanted) {
+      if (missing.length > 0) say(`without ${name}: ${missing.join(" and ")} not found`);
+    }
+    const scenarios = wanted.filter(({ missing = [] }) => missing.length === 0);
     const size: TunnelSize = {
       seconds: positive(values.seconds),
       idleTunnels: positive(values.tunnels),
@@ -87,7 +91,7 @@ export const tunnel: Bench = {
         machine: await describeMachine(),
         size,
         legs: Object.fromEntries(kinds.map(({ name, leg }) => [name, leg])),
-        missing: chosen.flatMap(({ missing }) => missing),
+        missing: [...chosen, ...wanted].flatMap(({ missing = [] }) => missing),
         medians: summarize(rounds, FIGURES),
         goals: verdicts,
         rounds,

@@ -1,5 +1,6 @@
 import { findProgram, granted } from "../support/permissions.ts";
 import { freePort, type Program, type ProgramOptions, startProgram } from "../support/processes.ts";
+import { cpuSecondsOf } from "./cpu.ts";
 import type { HttpTarget, ServicePorts, StreamService, TunnelTarget } from "./tunnel_jobs.ts";
 import type { Place } from "./tunnel_place.ts";
 
@@ -18,6 +19,30 @@ export interface TunnelPeer extends AsyncDisposable {
   readonly datagrams?: TunnelTarget;
   /** Starts so many more agents with a TCP tunnel each, and resolves when all are connected. They end with the peer. */
   addAgents?(count: number): Promise<void>;
+  /** Brings one of its services, as a private one, to a local port: another process, which is the caller's to end. */
+  startAccess?(service: BulkService): Promise<Detour<TunnelTarget>>;
+  /** Has the HTTP service served by an agent of go-tunnel under another name. The caller's to end. */
+  startGoTunnel?(): Promise<Detour<HttpTarget>>;
+}
+
+/** What bulk goes to or comes from. */
+export type BulkService = Extract<StreamService, "sink" | "source">;
+export const BULK_SERVICES: readonly BulkService[] = ["sink", "source"];
+
+/** The processes that bytes of a tunnel go through. */
+export function pidsOf({ gatewayPid, agentPids }: TunnelPeer): readonly number[] {
+  return [...(gatewayPid === undefined ? [] : [gatewayPid]), ...agentPids];
+}
+
+/** Another way through the same gateway, for as long as its process runs. */
+export interface Detour<Target extends TunnelTarget> extends AsyncDisposable {
+  readonly pid: number;
+  readonly to: Target;
+}
+
+/** The processor time of gateway and agents so far, in seconds: who takes less leaves more to the load generator. */
+export function cpuOf(peer: TunnelPeer): Promise<number> {
+  return cpuSecondsOf(pidsOf(peer));
 }
 
 export interface TunnelKind {

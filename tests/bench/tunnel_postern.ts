@@ -1,6 +1,7 @@
 import { type AgentSettings, formatGateway, formatTarget } from "../../plugins/ws-agent/agent/mod.ts";
 import { createToken, createTokenId, digestOf } from "../../plugins/ws-agent/auth/token.ts";
 import { createAuthority } from "../support/certificates.ts";
+import { GO_TUNNEL_SECRET } from "../support/go_tunnel_client.ts";
 import { writePem } from "../support/openssl.ts";
 import {
   denoEnvironment,
@@ -14,7 +15,16 @@ import {
 import { Helper } from "./helper.ts";
 import { posternConfig, RUN, startPostern } from "./peers.ts";
 import type { ServicePorts } from "./tunnel_jobs.ts";
-import { DOMAIN, HTTP_HOST, publicPorts, SERVICES, type TunnelKind } from "./tunnel_kinds.ts";
+import { startAccess, startGoTunnel } from "./tunnel_detour_peers.ts";
+import {
+  BULK_SERVICES,
+  type BulkService,
+  DOMAIN,
+  HTTP_HOST,
+  publicPorts,
+  SERVICES,
+  type TunnelKind,
+} from "./tunnel_kinds.ts";
 import { HOSTNAME } from "./tunnel_load.ts";
 
 /** In one process, so that they take little of the machine. */
@@ -56,6 +66,7 @@ export function postern(name: string, scheme: "wss" | "ws"): TunnelKind {
             limits: { tunnels: MAX_AGENTS, streamsPerTunnel: 100_000 },
             plainHttp: true,
             plainEndpoint: true,
+            jwt: { secret: GO_TUNNEL_SECRET },
           },
         }, {
           listeners: [{ address: hostPort(secure) }, { address: hostPort(plain), kind: "http" }],
@@ -80,6 +91,7 @@ export function postern(name: string, scheme: "wss" | "ws"): TunnelKind {
         };
         const agent = await startAgent(stack, settings, folder);
         const spares = stack.use(new AsyncDisposableStack());
+        const reached = { address: settings.gateway, ca: caFile(folder), folder };
         const at = (port: number) => ({ address: { hostname: HOSTNAME, port } });
         return {
           gatewayPid: gateway.pid,
@@ -88,6 +100,15 @@ export function postern(name: string, scheme: "wss" | "ws"): TunnelKind {
           https: { address: secure, serverName: HTTP_HOST, host: HTTP_HOST },
           stream: (service) => at(ports[service]),
           datagrams: at(ports.datagrams),
+          startAccess: (service) => startAccess(reached, { service: privateName(service), token }),
+          ...(scheme === "wss" && {
+            startGoTunnel: () =>
+              startGoTunnel(reached, {
+                secret: GO_TUNNEL_SECRET,
+                target: { hostname: HOSTNAME, port: services.http },
+                reached: plain,
+              }),
+          }),
           addAgents: async (count: number) => {
             const spare = { ...settings, name: "spare", services: settings.services.slice(0, 1) };
             await startAgents(spares, { settings: spare, copies: count });
@@ -101,6 +122,11 @@ function tokenFile(token: string): string {
   const sha256 = digestOf(token).toHex();
   // JSON is YAML.
   return JSON.stringify([{ id: createTokenId(), sha256, created: "2026-01-01" }]);
+}
+
+/** By which the same service is reached by `postern access` alone. */
+function privateName(service: BulkService): string {
+  return `private-${service}`;
 }
 
 function servicesOf(services: ServicePorts, ports: ServicePorts): AgentSettings["services"] {
@@ -122,6 +148,13 @@ function servicesOf(services: ServicePorts, ports: ServicePorts): AgentSettings[
       remotePort: ports[name],
       ...common,
     })),
+    ...BULK_SERVICES.map((name) => ({
+      name: privateName(name),
+      protocol: "tcp" as const,
+      target: target(services[name]),
+      private: true,
+      ...common,
+    })),
   ];
 }
 
@@ -131,7 +164,7 @@ async function startAgent(
   { gateway, name, credentials, tls, connections, services }: AgentSettings,
   folder: string,
 ): Promise<Program> {
-  const ca = `${folder}/ca.pem`;
+  const ca = caFile(folder);
   await Deno.writeTextFile(ca, tls.extraCa ?? "");
   const config = {
     gateway: formatGateway(gateway),
@@ -139,17 +172,22 @@ async function startAgent(
     ...credentials,
     tls: { ca },
     connections,
-    services: services.map(({ name, protocol, target, remotePort }) => ({
+    services: services.map(({ name, protocol, target, remotePort, private: isPrivate }) => ({
       name,
       protocol,
       target: formatTarget(target),
       ...(remotePort !== undefined && { remotePort }),
+      ...(isPrivate && { private: true }),
     })),
   };
   // JSON is YAML.
   await Deno.writeTextFile(`${folder}/agent.yaml`, JSON.stringify(config));
   const args = [...RUN, CLI, "agent", "--config", `${folder}/agent.yaml`];
   return stack.use(await startProgram(Deno.execPath(), { args, env: denoEnvironment(), cwd: folder }));
+}
+
+function caFile(folder: string): string {
+  return `${folder}/ca.pem`;
 }
 
 /** Starts many agents in one process, and resolves when all are connected and registered. */

@@ -1,9 +1,9 @@
-import { cpuSeconds } from "./cpu.ts";
 import type { Rate } from "./jobs.ts";
 import { settledBytes } from "./memory.ts";
 import type { MetricInfo, Values } from "./report.ts";
 import type { HttpTarget } from "./tunnel_jobs.ts";
-import { HTTP_HOST, type Site, type TunnelKind, type TunnelPeer } from "./tunnel_kinds.ts";
+import { accessScenario, goTunnelScenario } from "./tunnel_detours.ts";
+import { cpuOf, HTTP_HOST, type Site, type TunnelKind, type TunnelPeer } from "./tunnel_kinds.ts";
 import type { TunnelClients } from "./tunnel_load.ts";
 
 export interface TunnelContext {
@@ -28,6 +28,8 @@ export interface TunnelSize {
 export interface TunnelScenario {
   readonly name: string;
   readonly metrics: Readonly<Record<string, MetricInfo>>;
+  /** What it needs and is not installed. */
+  readonly missing?: readonly string[];
   /** Whether gateway and agent are to be far apart, by what is started for this measurement alone. */
   readonly delayed?: boolean;
   run(context: TunnelContext): Promise<Values | undefined>;
@@ -80,6 +82,8 @@ export const TUNNEL_SCENARIOS: readonly TunnelScenario[] = [
     metrics: { "UDP round trips/s": perSecond, "UDP, CPU/round trip": microseconds, [UDP_LOSS]: percent },
     run: datagrams,
   },
+  accessScenario,
+  goTunnelScenario,
   besideScenario("beside", ""),
   {
     name: "idle-tunnels",
@@ -138,13 +142,6 @@ function requestScenario(
       };
     },
   };
-}
-
-/** Of gateway and agent together: on two cores they share, the load generator leaves more to one that takes less. */
-async function cpuOf({ gatewayPid, agentPids }: TunnelPeer): Promise<number> {
-  const pids = [...(gatewayPid === undefined ? [] : [gatewayPid]), ...agentPids];
-  const all = await Promise.all(pids.map(cpuSeconds));
-  return all.reduce((sum, one) => sum + one, 0);
 }
 
 function throughputScenario(
