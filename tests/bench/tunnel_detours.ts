@@ -1,12 +1,15 @@
-import type { Rate, Throughput } from "./jobs.ts";
+import type { Rate } from "./jobs.ts";
 import { cpuSecondsOf } from "./cpu.ts";
 import type { MetricInfo, Values } from "./report.ts";
+import { median } from "./statistics.ts";
 import type { HttpTarget, TunnelTarget } from "./tunnel_jobs.ts";
 import { type BulkService, missingOf, pidsOf } from "./tunnel_kinds.ts";
 import type { TunnelContext, TunnelScenario } from "./tunnel_scenarios.ts";
 
 const CONNECTIONS = 64;
-const WARM_UP_SECONDS = 0.5;
+const WARM_UP_SECONDS = 0.25;
+/** Both ways in turns, so that what the machine does beside hits both alike. */
+const TURNS = 3;
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
@@ -20,7 +23,7 @@ const perSecond: MetricInfo = { unit: "/s", better: "more" };
 const factor: MetricInfo = { unit: "×", better: "more" };
 const cpu: MetricInfo = { unit: "s/GiB", better: "less" };
 
-/** Bulk to a service by `postern access`, and right after the same by the public port of its tunnel. */
+/** Bulk to a service by `postern access`, and in turns with that the same by the public port of its tunnel. */
 export const accessScenario: TunnelScenario = {
   name: "access",
   metrics: Object.assign(
@@ -39,7 +42,7 @@ export const accessScenario: TunnelScenario = {
   },
 };
 
-/** Requests to an agent of go-tunnel, and right before the same to one of ours: same service, same gateway. */
+/** Requests to an agent of go-tunnel, and in turns with that the same to one of ours: same service, same gateway. */
 export const goTunnelScenario: TunnelScenario = {
   name: "go-tunnel",
   missing: missingOf(GO_TUNNEL_PROGRAM),
@@ -55,12 +58,16 @@ export const goTunnelScenario: TunnelScenario = {
     const ready = { kind: "ready", seconds: 30 } as const;
     const { host, ...to } = detour.to;
     await context.clients.run({ ...ready, to, host });
-    const own = await requests(context, peer.http);
-    const theirs = await requests(context, detour.to);
+    const own: number[] = [], theirs: Rate[] = [];
+    for (let turn = 0; turn < TURNS; turn++) {
+      own.push((await requests(context, peer.http)).perSecond);
+      theirs.push(await requests(context, detour.to));
+    }
+    const perSecond = mean(theirs.map((rate) => rate.perSecond));
     return {
-      "HTTP by go-tunnel": theirs.perSecond,
-      "HTTP by go-tunnel ÷ by our agent": theirs.perSecond / own.perSecond,
-      "HTTP by go-tunnel, p99": theirs.p99Us,
+      "HTTP by go-tunnel": perSecond,
+      "HTTP by go-tunnel ÷ by our agent": perSecond / mean(own),
+      "HTTP by go-tunnel, p99": median(theirs.map(({ p99Us }) => p99Us)),
     };
   },
 };
@@ -69,7 +76,7 @@ async function requests({ clients, size }: TunnelContext, target: HttpTarget): P
   const { host, ...to } = target;
   const job = { kind: "keep-alive", to, host, connections: CONNECTIONS } as const;
   await clients.run({ ...job, seconds: WARM_UP_SECONDS });
-  return await clients.run({ ...job, seconds: size.seconds });
+  return await clients.run({ ...job, seconds: size.seconds / TURNS });
 }
 
 async function compareAccess(
@@ -80,8 +87,11 @@ async function compareAccess(
   if (!peer.startAccess) return undefined;
   await using detour = await peer.startAccess(service);
   const pids = pidsOf(peer);
-  const access = await bulk(context, kind, detour.to, [...pids, detour.pid]);
-  const tunnel = await bulk(context, kind, peer.stream(service), pids);
+  const access = new Bulk(), tunnel = new Bulk();
+  for (let turn = 0; turn < TURNS; turn++) {
+    await access.run(context, kind, detour.to, [...pids, detour.pid]);
+    await tunnel.run(context, kind, peer.stream(service), pids);
+  }
   return {
     [`access ${kind}, 1 stream`]: access.bytesPerSecond / MIB,
     [`access ${kind} ÷ TCP tunnel`]: access.bytesPerSecond / tunnel.bytesPerSecond,
@@ -90,15 +100,38 @@ async function compareAccess(
   };
 }
 
-async function bulk(
-  { clients, size: { seconds } }: TunnelContext,
-  kind: "up" | "down",
-  to: TunnelTarget,
-  pids: readonly number[],
-): Promise<Throughput & { readonly cpuSecondsPerGib: number }> {
-  await clients.run({ kind, to, connections: 1, seconds: WARM_UP_SECONDS });
-  const before = await cpuSecondsOf(pids);
-  const result = await clients.run({ kind, to, connections: 1, seconds });
-  const spent = await cpuSecondsOf(pids) - before;
-  return { ...result, cpuSecondsPerGib: spent * GIB / (result.bytesPerSecond * seconds) };
+/** What came of all turns of one way. */
+class Bulk {
+  #bytes = 0;
+  #seconds = 0;
+  #cpuSeconds = 0;
+
+  get bytesPerSecond(): number {
+    return this.#bytes / this.#seconds;
+  }
+
+  get cpuSecondsPerGib(): number {
+    return this.#cpuSeconds * GIB / this.#bytes;
+  }
+
+  /** @param pids The processes that the bytes go through. */
+  async run(
+    { clients, size }: TunnelContext,
+    kind: "up" | "down",
+    to: TunnelTarget,
+    pids: readonly number[],
+  ): Promise<void> {
+    const job = { kind, to, connections: 1 } as const;
+    await clients.run({ ...job, seconds: WARM_UP_SECONDS });
+    const seconds = size.seconds / TURNS;
+    const before = await cpuSecondsOf(pids);
+    const { bytesPerSecond } = await clients.run({ ...job, seconds });
+    this.#cpuSeconds += await cpuSecondsOf(pids) - before;
+    this.#bytes += bytesPerSecond * seconds;
+    this.#seconds += seconds;
+  }
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
