@@ -1,4 +1,5 @@
 /** `deno task bench NAME [options]`: runs a bench, prints its tables, and writes its figures to `results/`. */
+import { stopPrograms } from "../support/processes.ts";
 import { type Bench, UsageError } from "./bench.ts";
 import { l4 } from "./l4.ts";
 import { mtls } from "./mtls.ts";
@@ -30,6 +31,14 @@ function print(to: { writeSync(data: Uint8Array): number }, text: string): void 
   for (let sent = 0; sent < bytes.length;) sent += to.writeSync(bytes.subarray(sent));
 }
 
+/** The peers are processes of their own, which would outlive us. Helpers end with their stdin. */
+function endPeersOnSignals(): void {
+  for (const [name, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    Deno.addSignalListener(name, () => void stopPrograms().finally(() => Deno.exit(code)));
+  }
+}
+
+endPeersOnSignals();
 try {
   Deno.exit(await main(Deno.args));
 } catch (error) {

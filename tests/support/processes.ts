@@ -41,6 +41,9 @@ export interface RunResult {
 /** As much of a program's output as is kept in memory, from its end. A message of a failed test needs no more. */
 const OUTPUT_TAIL_BYTES = 64 * 1024;
 
+/** Programs that have been started and not stopped. */
+const running = new Set<Program>();
+
 /** What the names of all temporary folders of the tests begin with. */
 const PREFIX = "postern-test-";
 
@@ -69,6 +72,7 @@ export class Program implements AsyncDisposable {
     this.#options = options;
     this.pid = child.pid;
     this.status = child.status.then((status) => this.#ended = status);
+    running.add(this);
   }
 
   /** Its exit status, or `undefined` while it runs. */
@@ -128,7 +132,16 @@ export class Program implements AsyncDisposable {
     const killer = setTimeout(() => this.kill("SIGKILL"), this.#options.stopDeadlineMs ?? 5000);
     await this.status;
     clearTimeout(killer);
+    running.delete(this);
     await Deno.remove(this.#folder, { recursive: true });
+  }
+}
+
+/** Ends every program that was started here and runs still: for whoever is told to end in the middle of its work. */
+export async function stopPrograms(): Promise<void> {
+  // Whoever was about to start one more may have done so meanwhile.
+  while (running.size > 0) {
+    await Promise.allSettled([...running].map((program) => program[Symbol.asyncDispose]()));
   }
 }
 
