@@ -38,7 +38,7 @@ export interface DatagramFlow {
 export async function relayDatagrams({ network, target, prefix, stream, rest }: DatagramFlow): Promise<void> {
   const to = { transport: "udp", hostname: target.address, port: target.port } as const;
   const socket = openSocket(network, to.hostname);
-  const sender = new DatagramSender(memory, () => stream.reset());
+  const sender = new DatagramSender(memory, { failed: () => stream.reset() });
   sender.start(stream);
   const answers = receiveAnswers(socket, to, (answer) => {
     sender.send(prefix === undefined ? answer : withoutPrefix(answer, prefix));

@@ -50,13 +50,21 @@ async function handOn(frames: DatagramFrames, bytes: Uint8Array, take: TakeDatag
   }
 }
 
+/** What a {@link DatagramSender} tells. */
+export interface SenderEvents {
+  /** So many datagrams are the stream's now: they are dropped no more. */
+  sent?(datagrams: number): void;
+  /** The stream takes no more. Called once. */
+  failed(): void;
+}
+
 /**
  * Sends datagrams by a stream. Whoever has one is never held up: what the stream does not take in time waits in a queue, of which the
  * oldest are dropped. All that waits goes out in one write.
  */
 export class DatagramSender {
   readonly #queue: DatagramQueue;
-  readonly #failed: () => void;
+  readonly #events: SenderEvents;
   #stream: Pick<ByteStream, "write"> | undefined;
   /** What is being written. */
   #batch: Uint8Array | undefined;
@@ -64,10 +72,9 @@ export class DatagramSender {
   #isDue = false;
   #isClosed = false;
 
-  /** @param failed Called once when the stream takes no more. */
-  constructor(memory: QueueMemory, failed: () => void) {
+  constructor(memory: QueueMemory, events: SenderEvents) {
     this.#queue = new DatagramQueue(memory);
-    this.#failed = failed;
+    this.#events = events;
   }
 
   /** There is a stream now. */
@@ -102,6 +109,7 @@ export class DatagramSender {
 
   #write(): void {
     if (this.#stream === undefined || this.#batch !== undefined || this.#queue.isEmpty) return;
+    this.#events.sent?.(this.#queue.length);
     this.#batch = this.#queue.take();
     this.#stream.write(this.#batch).then(this.#written, this.#fail);
   }
@@ -120,6 +128,6 @@ export class DatagramSender {
   };
 
   readonly #fail = (): void => {
-    if (!this.#isClosed) this.#failed();
+    if (!this.#isClosed) this.#events.failed();
   };
 }

@@ -29,11 +29,15 @@ export class UnverifiedFlows {
     this.#flows.delete(flow);
   }
 
-  /** One that may go for another: it has had its answer, as a question to DNS has, or its time for it. */
-  replaceable(now: number): UdpFlow | undefined {
+  /**
+   * One that may go for another: it has had its answer, as a question to DNS has, or its time for it.
+   *
+   * @param isFit Which of those will do.
+   */
+  replaceable(now: number, isFit: (flow: UdpFlow) => boolean = () => true): UdpFlow | undefined {
     let looks = MAX_LOOKS;
     for (const flow of this.#flows) {
-      if (flow.isAnswered || now - flow.since >= YOUNG_MS) return flow;
+      if ((flow.isAnswered || now - flow.since >= YOUNG_MS) && isFit(flow)) return flow;
       if (--looks === 0) return undefined;
     }
     return undefined;
@@ -45,8 +49,9 @@ interface Group {
   readonly unverified: UnverifiedFlows;
 }
 
-/** The flows of a data plane, by their sources. */
+/** The flows of a data plane, those of all ports, and by their sources. */
 export class FlowCounts {
+  readonly unverified = new UnverifiedFlows();
   readonly #groups = new Map<string, Group>();
   #flows = 0;
 
@@ -65,10 +70,12 @@ export class FlowCounts {
     }
     group.flows++;
     group.unverified.add(flow);
+    this.unverified.add(flow);
     this.#flows++;
   }
 
   verified(flow: UdpFlow): void {
+    this.unverified.delete(flow);
     this.#groups.get(flow.group)?.unverified.delete(flow);
   }
 
@@ -76,6 +83,7 @@ export class FlowCounts {
     const group = this.#groups.get(flow.group);
     if (group === undefined) return;
     this.#flows--;
+    this.unverified.delete(flow);
     group.unverified.delete(flow);
     if (--group.flows === 0) this.#groups.delete(flow.group);
   }

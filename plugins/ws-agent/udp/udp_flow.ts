@@ -36,6 +36,8 @@ export interface FlowHost {
   readonly counters: UdpCounters;
   /** The stream of the flow has ended, and with it the flow. */
   flowEnded(flow: UdpFlow, end: FlowEnd): void;
+  /** It has to make room for another one, of this port or of another. */
+  flowReplaced(flow: UdpFlow): void;
   /** Its source has answered an answer: it is no forged one. */
   flowVerified(flow: UdpFlow): void;
 }
@@ -80,7 +82,10 @@ export class UdpFlow {
     this.source = source;
     this.group = group;
     this.since = this.lastActive = this.lastHeard = now;
-    this.#sender = new DatagramSender(host.memory, () => host.flowEnded(this, "stream_ended"));
+    this.#sender = new DatagramSender(host.memory, {
+      sent: (datagrams) => host.counters.count("in", "passed", datagrams),
+      failed: () => host.flowEnded(this, "stream_ended"),
+    });
   }
 
   /** Whether something has been sent to the source. */
@@ -97,7 +102,6 @@ export class UdpFlow {
       this.isVerified = true;
       this.#host.flowVerified(this);
     }
-    this.#host.counters.count("in", "passed");
     this.#drop(this.#sender.send(datagram), "queue_full");
   }
 
@@ -111,6 +115,16 @@ export class UdpFlow {
     );
   }
 
+  /** Whether it takes up a stream of its tunnel. */
+  get hasStream(): boolean {
+    return this.#stream !== undefined && !this.isOver;
+  }
+
+  /** Ends it, wherever it belongs. */
+  giveWay(): void {
+    this.#host.flowReplaced(this);
+  }
+
   /** Called by its port, which forgets it. */
   close(): void {
     this.isOver = true;
@@ -118,11 +132,9 @@ export class UdpFlow {
     closeQuietly(this.#stream);
   }
 
-  /** What was counted as passed is not, after all. */
   #drop(datagrams: number, why: "queue_full" | "no_agent"): void {
     if (datagrams === 0) return;
     this.dropped += datagrams;
-    this.#host.counters.count("in", "passed", -datagrams);
     this.#host.counters.count("in", why, datagrams);
   }
 

@@ -111,6 +111,11 @@ export class UdpPort implements FlowHost {
     this.#tools.counts.verified(flow);
   }
 
+  flowReplaced(flow: UdpFlow): void {
+    if (!flow.isOver) this.#end(flow, "replaced");
+    this.#forget(flow);
+  }
+
   flowEnded(flow: UdpFlow, end: FlowEnd): void {
     if (flow.isOver) return;
     this.#end(flow, end);
@@ -178,22 +183,13 @@ export class UdpPort implements FlowHost {
     const { counts, limits } = this.#tools;
     const { udpFlows, udpFlowsPerPort, udpFlowsPerSource } = limits();
     const mine = counts.of(group);
-    if (mine !== undefined && mine.flows >= udpFlowsPerSource && !this.#replace(mine.unverified, now)) {
+    if (mine !== undefined && mine.flows >= udpFlowsPerSource && !replace(mine.unverified, now)) {
       return this.#refuse(`limits.udpFlowsPerSource ${group}`);
     }
-    if (this.#flows.size >= udpFlowsPerPort && !this.#replace(this.#unverified, now)) {
+    if (this.#flows.size >= udpFlowsPerPort && !replace(this.#unverified, now)) {
       return this.#refuse("limits.udpFlowsPerPort");
     }
-    return counts.flows < udpFlows || this.#replace(this.#unverified, now) || this.#refuse("limits.udpFlows");
-  }
-
-  /** Lets one of these go, if it is of this port. */
-  #replace(from: UnverifiedFlows, now: number): boolean {
-    const flow = from.replaceable(now);
-    if (flow === undefined || this.#flows.get(flow.key) !== flow) return false;
-    if (!flow.isOver) this.#end(flow, "replaced");
-    this.#forget(flow);
-    return true;
+    return counts.flows < udpFlows || replace(counts.unverified, now) || this.#refuse("limits.udpFlows");
   }
 
   #refuse(what: string): false {
@@ -204,11 +200,10 @@ export class UdpPort implements FlowHost {
   }
 
   async #open(flow: UdpFlow): Promise<void> {
-    const { name, clock, open } = this.#tools;
-    const { id, source } = flow;
-    const destination = { address: this.#address, port: this.socket.port };
+    const { clock } = this.#tools;
+    const { id } = flow;
     try {
-      const stream = await open({ id, listener: name, source, destination, peer: source, protocol: "other" });
+      const stream = await this.#openStream(flow);
       if (stream === undefined) return this.flowEnded(flow, "no_agent");
       flow.carry(stream, () => this.#now);
     } catch (error) {
@@ -221,6 +216,23 @@ export class UdpPort implements FlowHost {
           ms: clock.monotonic() - flow.since,
         });
       }
+    }
+  }
+
+  /** With a tunnel that carries all that it may, a flow that may be a forged one gives up its stream for this one. */
+  async #openStream(flow: UdpFlow): Promise<ByteStream | undefined> {
+    const { id, source } = flow;
+    const { name, clock, open } = this.#tools;
+    const destination = { address: this.#address, port: this.socket.port };
+    const connection = { id, listener: name, source, destination, peer: source, protocol: "other" } as const;
+    try {
+      return await open(connection);
+    } catch (error) {
+      const isFull = error instanceof HttpRefusal && error.status === 503;
+      if (
+        !isFull || flow.isOver || !replace(this.#unverified, clock.monotonic(), ({ hasStream }) => hasStream)
+      ) throw error;
+      return await open(connection);
     }
   }
 
@@ -254,6 +266,17 @@ export class UdpPort implements FlowHost {
     this.#tools.counts.delete(flow);
     if (this.#lastFlow === flow) this.#lastFlow = undefined;
   }
+}
+
+/** Lets one of these go. @returns False when none may. */
+function replace(
+  from: UnverifiedFlows,
+  now: number,
+  isFit?: (flow: UdpFlow) => boolean,
+): boolean {
+  const flow = from.replaceable(now, isFit);
+  flow?.giveWay();
+  return flow !== undefined;
 }
 
 function keyOf({ hostname, port }: Deno.NetAddr): string {

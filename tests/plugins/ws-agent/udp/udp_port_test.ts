@@ -6,9 +6,15 @@ import type { ConnectionInfo } from "../../../../core/plugin/contract.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../plugins/ws-agent/clock.ts";
 import { QueueMemory } from "../../../../plugins/ws-agent/udp/datagram_queue.ts";
 import { readDatagrams, type TakeDatagram } from "../../../../plugins/ws-agent/udp/datagram_stream.ts";
+import { HttpRefusal } from "../../../../plugins/ws-agent/http/refusal.ts";
 import { FlowCounts, groupOf, type UdpLimits } from "../../../../plugins/ws-agent/udp/flow_limits.ts";
 import { type DatagramResult, UdpCounters } from "../../../../plugins/ws-agent/udp/udp_counters.ts";
-import { FLOW_IDLE_MS, SILENT_SOURCE_MS, UdpPort } from "../../../../plugins/ws-agent/udp/udp_port.ts";
+import {
+  FLOW_IDLE_MS,
+  type PortTools,
+  SILENT_SOURCE_MS,
+  UdpPort,
+} from "../../../../plugins/ws-agent/udp/udp_port.ts";
 import { pipe, type PipeEnd } from "../../../support/pipe.ts";
 import { until } from "../../../support/until.ts";
 import { TestUdpPort } from "../harness.ts";
@@ -27,24 +33,29 @@ function seeing({ seen }: Opened): TakeDatagram {
   return (datagram) => void seen.push(decode(datagram));
 }
 
-/** A port without a socket, whose streams end here, and time that moves when it is told to. */
+/** Ports without sockets, whose streams end here, and time that moves when it is told to. */
 class Bench implements Disposable {
   readonly socket = new TestUdpPort(0, 30_001, () => {});
+  /** Of another port of the same data plane. */
+  readonly otherSocket = new TestUdpPort(0, 30_002, () => {});
   readonly opened: Opened[] = [];
   readonly events: LogEvent[] = [];
   readonly counters = new UdpCounters();
   readonly memory: QueueMemory;
   readonly port: UdpPort;
+  readonly otherPort: UdpPort;
   /** What opening comes to, in place of a stream. */
   refusal: "not there" | Error | undefined;
   /** Whether agents read what they are sent, by the order in which their streams were opened. */
   reads: (index: number) => boolean = () => true;
+  /** How many streams there may be at once. */
+  mostStreams = Infinity;
   now = 1_000_000;
 
   constructor(limits: Partial<UdpLimits> = {}, memoryBytes = 1024 * 1024) {
     const clock: Clock = { ...SYSTEM_CLOCK, monotonic: () => this.now };
     this.memory = new QueueMemory(memoryBytes);
-    this.port = new UdpPort(this.socket, "127.0.0.1", {
+    const tools: PortTools = {
       name: "ws-agent",
       clock,
       log: createLog("t", "debug", (event) => this.events.push(event)),
@@ -54,13 +65,24 @@ class Bench implements Disposable {
       limits: () => ({ udpFlows: 100, udpFlowsPerPort: 100, udpFlowsPerSource: 100, ...limits }),
       nextId: () => `u${this.opened.length}`,
       open: (connection) => this.#open(connection),
-    });
+    };
+    this.port = new UdpPort(this.socket, "127.0.0.1", tools);
+    this.otherPort = new UdpPort(this.otherSocket, "127.0.0.1", tools);
   }
 
   /** Datagrams of a source, and resolves when they have been looked at. */
-  async say(fromPort: number, ...texts: readonly string[]): Promise<void> {
-    for (const text of texts) this.socket.deliver(encode(text), fromPort);
-    await until(() => this.socket.isIdle, { what: "the datagrams to be taken" });
+  say(fromPort: number, ...texts: readonly string[]): Promise<void> {
+    return this.#deliver(this.socket, fromPort, texts);
+  }
+
+  /** The same to the other port. */
+  sayToOther(fromPort: number, ...texts: readonly string[]): Promise<void> {
+    return this.#deliver(this.otherSocket, fromPort, texts);
+  }
+
+  async #deliver(socket: TestUdpPort, fromPort: number, texts: readonly string[]): Promise<void> {
+    for (const text of texts) socket.deliver(encode(text), fromPort);
+    await until(() => socket.isIdle, { what: "the datagrams to be taken" });
   }
 
   /** Waits until an agent has seen these, in all. */
@@ -100,11 +122,16 @@ class Bench implements Disposable {
 
   [Symbol.dispose](): void {
     this.port.close();
+    this.otherPort.close();
   }
 
   #open(connection: ConnectionInfo): Promise<ByteStream | undefined> {
     if (this.refusal === "not there") return Promise.resolve(undefined);
     if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    const ended = this.ends.filter((end) => end !== "no_agent").length;
+    if (this.opened.length - ended >= this.mostStreams) {
+      return Promise.reject(new HttpRefusal(503, "Its agent has as many streams as it may"));
+    }
     const [ours, agent] = pipe({ capacity: 4096 });
     const opened: Opened = { connection, agent, seen: [] };
     const index = this.opened.push(opened) - 1;
@@ -252,6 +279,72 @@ Deno.test("limits.udpFlowsPerSource bounds one address, whatever its ports", asy
   );
   assert.equal(groupOf("2001:db8:1:2:3::4"), groupOf("2001:db8:1:2::"));
   assert.notEqual(groupOf("2001:db8:1:2::"), groupOf("2001:db8:1:3::"));
+});
+
+for (const limit of ["udpFlows", "udpFlowsPerSource"] as const) {
+  Deno.test(`limits.${limit}: a flow gives way to one of another port`, async () => {
+    using bench = new Bench({ [limit]: 2 });
+    await bench.say(1001, "a");
+    await bench.say(1002, "b");
+    await bench.sayToOther(1003, "too early");
+    assert.equal(bench.count("in", "over_limit"), 1);
+    bench.now += 1000;
+    await bench.sayToOther(1003, "c");
+    await bench.saw(2, "c");
+    assert.deepEqual(bench.ends, ["replaced"]);
+    assert.deepEqual([bench.port.size, bench.otherPort.size], [1, 1]);
+    const { fields } = bench.events.find(({ event }) => event === "udp_flow_closed") ?? assert.fail();
+    assert.deepEqual([fields["port"], fields["sourcePort"]], [30_001, 1001]);
+    await bench.say(1001, "again, and it makes room itself");
+    await bench.saw(3, "again, and it makes room itself");
+    assert.deepEqual([bench.port.size, bench.otherPort.size], [1, 1]);
+  });
+}
+
+Deno.test("with a tunnel that is full, a flow gives up its stream for a new one, if it may be a forged one", async () => {
+  using bench = new Bench();
+  bench.mostStreams = 2;
+  await bench.say(1001, "a");
+  await bench.say(1002, "b");
+  await bench.saw(1, "b");
+  await bench.say(1003, "too early");
+  await until(() => bench.count("in", "no_agent") === 1, { what: "the refusal" });
+  bench.now += 1000;
+  await bench.say(1004, "d");
+  await bench.saw(2, "d");
+  assert.deepEqual(bench.ends, ["no_agent", "replaced"]);
+  await bench.answer(1, encode("answer"));
+  await bench.answer(2, encode("answer"));
+  await until(() => bench.socket.sent.length === 2, { what: "the answers" });
+  await bench.say(1002, "heard");
+  await bench.say(1004, "heard");
+  bench.now += 1000;
+  await bench.say(1005, "no room");
+  await until(() => bench.count("in", "no_agent") === 2, { what: "the refusal" });
+});
+
+Deno.test("no counter ever falls, whatever becomes of datagrams that wait", async () => {
+  using bench = new Bench();
+  bench.reads = () => false;
+  const least = new Map<string, number>();
+  const look = () => {
+    for (const sample of bench.counters.samples()) {
+      const key = JSON.stringify(sample.labels);
+      const value = "value" in sample ? sample.value : NaN;
+      assert.ok(value >= (least.get(key) ?? 0), key);
+      least.set(key, value);
+    }
+  };
+  for (let i = 0; i < 40; i++) {
+    await bench.say(1001, "x".repeat(10_000));
+    look();
+  }
+  bench.opened[0]?.agent.abort();
+  await until(() => bench.ends.length === 1, { what: "the end" });
+  look();
+  const all = (["passed", "queue_full", "no_agent"] as const).map((result) => bench.count("in", result));
+  assert.ok(all.every((count) => count > 0), all.join());
+  assert.equal(all.reduce((sum, count) => sum + count), 40);
 });
 
 Deno.test("without an agent datagrams are dropped, and refused flows do not come again at their pace", async () => {
