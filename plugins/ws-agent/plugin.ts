@@ -147,7 +147,8 @@ export class WsAgentPlugin implements Plugin {
     }, initial.portsAddress);
     const registrar = new Registrar({
       ...shared,
-      listen: (port, protocol) => protocol === "tcp" ? ports.listen(port) : udp.listen(port),
+      listen: (port, protocol, session) =>
+        protocol === "tcp" ? ports.listen(port) : udp.listen(port, session),
       served: (key) => waiting.wake(key),
     });
     const presence = this.#presence = new Presence(shared);

@@ -6,6 +6,7 @@ import {
   type Log,
   messageOf,
   type Registry,
+  type SessionId,
 } from "../../../core/plugin/mod.ts";
 import { printable } from "../auth/printable.ts";
 import type { RequestedService } from "../auth/grant.ts";
@@ -19,6 +20,7 @@ import type { Service } from "./service.ts";
 import type { TunnelSession } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 import { sharedOf, shareOf } from "./sharing.ts";
+import { socketOf } from "../udp/socket_holder.ts";
 
 /** Why a service is not public now: a word for metric and log, and a text for the agent. */
 export interface RegistrationFailure {
@@ -36,8 +38,8 @@ export interface RegistrarTools {
   readonly counters: Counters;
   readonly log: Log;
   readonly newId: () => Uuid;
-  /** Opens the public port. Throws, or rejects with, a {@link GatewayError} when that cannot be done. */
-  listen(port: number, protocol: PortProtocol): void | Promise<void>;
+  /** Opens the public port, for a session that has claimed it. Throws, or rejects with, a {@link GatewayError} when that cannot be done. */
+  listen(port: number, protocol: PortProtocol, session: SessionId): void | Promise<void>;
   /** A service is served from here now: whoever waits for it may go on. */
   served(key: LeaseKey): void;
 }
@@ -284,7 +286,10 @@ export class Registrar {
     }
     const maxKeysOfParty = session.grant.limits?.services;
     const share = shareOf(session, service.asked);
-    const result = await registry.claim(session.id, key, valueOf(session, service, balance), {
+    const result = await registry.claim(session.id, key, {
+      ...valueOf(session, service, balance),
+      ...socketOf(registry.lookup(key)),
+    }, {
       share,
       maxKeysOfParty,
     });
@@ -300,7 +305,7 @@ export class Registrar {
     }
     if ((protocol === "tcp" || protocol === "udp") && port !== undefined) {
       try {
-        const opening = listen(port, protocol);
+        const opening = listen(port, protocol, session.id);
         if (opening !== undefined) await opening;
       } catch (error) {
         await registry.release(session.id, key);

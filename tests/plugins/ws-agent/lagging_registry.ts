@@ -1,6 +1,15 @@
 import type { LocalRegistry } from "../../../core/registry/local.ts";
 import type { NodeId } from "../../../core/registry/registry.ts";
 import { RegistryReplica } from "../../../core/registry/replica.ts";
+import { until } from "../../support/until.ts";
+
+/** What is on its way, in all views. */
+let underWay = 0;
+
+/** Resolves when all that was said has come to where it goes. */
+export async function nothingLags(): Promise<void> {
+  await until(() => underWay === 0, { what: "all messages to arrive" });
+}
 
 /**
  * The registry as a data plane of another thread sees it: questions, answers and events take their time, in order, and
@@ -32,6 +41,9 @@ function lane(random: () => number): (task: () => void) => void {
   let last = Promise.resolve();
   return (task) => {
     const wait = random() < 0.5 ? 0 : random() * 4;
-    last = last.then(() => new Promise((resolve) => setTimeout(resolve, wait))).then(task);
+    underWay++;
+    last = last.then(() => new Promise((resolve) => setTimeout(resolve, wait))).then(task).finally(() =>
+      underWay--
+    );
   };
 }

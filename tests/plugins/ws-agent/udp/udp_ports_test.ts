@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
 import { until } from "../../../support/until.ts";
+import { type Clock, SYSTEM_CLOCK } from "../../../../plugins/ws-agent/clock.ts";
+import { Random } from "../../../fuzz/fuzz.ts";
 import { hasteOf, TestGateway } from "../harness.ts";
+import { laggingView, nothingLags } from "../lagging_registry.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
+/** In which a second is a matter of milliseconds. */
+const HASTY: Clock = {
+  ...hasteOf(20),
+  every: (ms, task) => SYSTEM_CLOCK.every(ms / 20, task),
+};
 const game = { name: "game", protocol: "udp", remotePort: 30_001 } as const;
 
 /** The data planes in which the port is open. */
@@ -87,4 +95,63 @@ Deno.test("an agent that was lost by one data plane and comes back by another ha
   await after.serve(game);
   await ask(gateway, 5, "hello");
   assert.deepEqual(nodesOf(gateway), [1]);
+});
+
+Deno.test("with several data planes, a port that another program has is public in none of them", async () => {
+  await using gateway = new TestGateway({ nodes: 2, clock: hasteOf(20) });
+  gateway.portsInUse.add(30_001);
+  const agents = await Promise.all([0, 1].map((node) => gateway.agent({ node, epoch: 1, slot: node })));
+  const answers = await Promise.all(agents.map((agent) => agent.register(game)));
+  for (const answer of answers) {
+    assert.match(answer.type === "registerFail" ? answer.reason : answer.type, /^port_in_use: /);
+  }
+  assert.equal(gateway.registry.lookup("udp:30001"), undefined);
+  const chosen = await Promise.all(agents.map((agent) => agent.serve({ name: "any", protocol: "udp" })));
+  assert.equal(chosen[0]?.remotePort, chosen[1]?.remotePort);
+  await ask(gateway, 5, "there");
+});
+
+Deno.test("data planes that register at once, and hear of each other late, agree on who has the socket", async () => {
+  for (let seed = 1; seed <= 5; seed++) {
+    const random = new Random(seed);
+    await using stack = new AsyncDisposableStack();
+    stack.defer(nothingLags);
+    const gateway = stack.use(
+      new TestGateway({
+        nodes: 3,
+        section: { reconnectGrace: "60ms" },
+        clock: { ...SYSTEM_CLOCK, every: HASTY.every },
+        viewOf: (registry, node) => laggingView(registry, node, () => random.below(1000) / 1000),
+      }),
+    );
+    const agents = await Promise.all(
+      [0, 1, 2].map((node) => gateway.agent({ node, epoch: 1, slot: node })),
+    );
+    await Promise.all(agents.map((agent) => agent.serve(game)));
+    for (const [i, agent] of agents.entries()) {
+      await ask(gateway, 5 + i, `${seed} ${i}`);
+      const [holder = -1] = nodesOf(gateway);
+      await until(() => gateway.registry.lookup("udp:30001")?.value["socket"] === `data-plane-${holder}`, {
+        what: `data plane ${holder} to say that it has the socket`,
+      });
+      agent.kill();
+      await until(() => i === 2 || nodesOf(gateway)[0] !== i, { what: "another one to take over" });
+    }
+    await until(() => gateway.registry.leases().length === 0, { what: "the end of the grace" });
+  }
+});
+
+Deno.test("a port that another program takes while it changes hands is told of, and opened when it is free", async () => {
+  await using gateway = new TestGateway({ nodes: 2, clock: HASTY });
+  const first = await gateway.agent({ node: 0, epoch: 1, slot: 0 });
+  const second = await gateway.agent({ node: 1, epoch: 1, slot: 1 });
+  await first.serve(game);
+  await second.serve(game);
+  gateway.portsInUse.add(30_001);
+  first.kill();
+  const { fields } = await gateway.logged("tunnel_port_failed");
+  assert.deepEqual([fields["port"], fields["protocol"]], [30_001, "udp"]);
+  assert.deepEqual(nodesOf(gateway), []);
+  gateway.portsInUse.delete(30_001);
+  await ask(gateway, 5, "here");
 });
