@@ -167,7 +167,7 @@ export class WsAgentPlugin implements Plugin {
     });
     const http = this.#http = new PublicHttp({ ...shared, serveHttp, streams });
     this.#plainHttp = new PlainHttp({ ...shared, directory, endpoint, http });
-    this.#publicTls = new PublicTls({ directory, streams, endpoint, http });
+    this.#publicTls = new PublicTls({ directory, streams, endpoint, http, clock });
     this.#unwatch = registry.watch({
       changed: (key, lease) => {
         ports.changed(key, lease);

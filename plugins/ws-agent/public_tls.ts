@@ -1,5 +1,6 @@
 import { type ByteStream, closeQuietly, type ConnectionInfo } from "../../core/plugin/mod.ts";
 import { Caller } from "./caller.ts";
+import type { Clock } from "./clock.ts";
 import type { Directory } from "./directory.ts";
 import type { AgentEndpoint } from "./endpoint.ts";
 import { opensYamux } from "./go_tunnel/opening.ts";
@@ -16,6 +17,7 @@ export interface PublicTlsTools {
   readonly streams: Pick<PublicStreams, "open">;
   readonly endpoint: Pick<AgentEndpoint, "serve">;
   readonly http: Pick<PublicHttp, "serve">;
+  readonly clock: Clock;
 }
 
 export interface PublicTlsOptions {
@@ -57,7 +59,7 @@ export class PublicTls {
     { hostname, signal }: PublicTlsOptions,
   ): Promise<void> {
     const { http, endpoint } = this.#tools;
-    const caller = new Caller(stream, (seen) => seen[0] === YAMUX_VERSION);
+    const caller = new Caller(stream, (seen) => seen[0] === YAMUX_VERSION, this.#tools.clock);
     await http.serve(caller, connection, { hostname, secure: true, signal });
     if (caller.opening) await endpoint.serve(stream, connection, signal, { yamux: caller.opening });
   }
@@ -71,7 +73,7 @@ export class PublicTls {
     connection: ConnectionInfo,
     { hostname, signal }: PublicTlsOptions,
   ): Promise<void> {
-    const caller = new Caller(stream, mayBeAgent(connection) ? opensYamux : isNoAgent);
+    const caller = new Caller(stream, mayBeAgent(connection) ? opensYamux : isNoAgent, this.#tools.clock);
     try {
       const upstream = await this.#tools.streams.open({
         key: nameKey(hostname),

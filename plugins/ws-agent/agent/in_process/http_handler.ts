@@ -6,6 +6,7 @@ import {
   RequestHead,
 } from "../../../../core/http1/mod.ts";
 import { type ByteStream, writeAll } from "../../../../core/plugin/mod.ts";
+import { nextTurn } from "../../udp/turn.ts";
 import type { ConnectionHandler, ServedConnection } from "./handler.ts";
 import { toRequest } from "./http_request.ts";
 import { RequestBody } from "./http_request_body.ts";
@@ -99,8 +100,7 @@ class HttpServer {
     this.#body.start(kind, contentLength);
     this.#reading = kind !== "none";
     const response = await this.#answer(request, to, interim);
-    await interim.close();
-    await response.send(this.#stream);
+    await response.send(this.#stream, () => interim.close());
     if (!response.keepsAlive) return false;
     if (!await body.finish()) return false;
     this.#reading = false;
@@ -130,7 +130,8 @@ class HttpServer {
 
   async #refuse(status: number): Promise<false> {
     const to = { method: "GET", version: "1.1", keepAlive: false, signal: this.#connection.signal } as const;
-    await new OutgoingResponse(plain(status, "The request was refused"), to, this.#writer).send(this.#stream);
+    const response = new OutgoingResponse(plain(status, "The request was refused"), to, this.#writer);
+    await response.send(this.#stream, () => Promise.resolve());
     return false;
   }
 }
@@ -155,8 +156,13 @@ class Interim {
     await this.#sending;
   }
 
-  /** Nothing of it is written any more when this resolves, and nothing will be. Never rejects. */
+  /**
+   * Called when the answer is about to begin. One that is made from the request has begun to ask for it by then, or does so within a
+   * turn. Nothing of this is written any more when it resolves, and nothing will be. Never rejects.
+   */
   async close(): Promise<void> {
+    if (this.isOpen) await nextTurn();
+    this.isOpen = false;
     this.#sending ??= Promise.resolve();
     await this.#sending.catch(() => {});
   }

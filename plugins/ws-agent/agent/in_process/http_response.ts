@@ -51,20 +51,21 @@ export class OutgoingResponse {
   /**
    * Sends it. Rejects when the connection is to be reset: the client must not take half of it for all.
    *
+   * @param beforeHead Awaited before the first byte, when the body has been asked for its first bytes. Must not reject.
    * @throws What the handler's stream or the connection throws.
    */
-  async send(stream: ByteStream): Promise<void> {
-    if (this.#framing.kind === "none") {
+  async send(stream: ByteStream, beforeHead: () => Promise<void>): Promise<void> {
+    if (this.#framing.kind === "none" || this.#body === null) {
+      await beforeHead();
       await writeAll(stream, this.#writer.bytes());
       return await this.#body?.cancel();
     }
-    if (this.#body === null) return await writeAll(stream, this.#writer.bytes());
     const reader = this.#body.getReader();
     const cancel = () => void reader.cancel(this.#signal.reason).catch(() => {});
     this.#signal.addEventListener("abort", cancel);
     if (this.#signal.aborted) cancel();
     try {
-      await this.#sendBody(reader, stream);
+      await this.#sendBody(reader, stream, beforeHead);
     } catch (error) {
       reader.cancel(error).catch(() => {});
       throw error;
@@ -73,14 +74,21 @@ export class OutgoingResponse {
     }
   }
 
-  async #sendBody(reader: ReadableStreamDefaultReader<Uint8Array>, stream: ByteStream): Promise<void> {
+  async #sendBody(
+    reader: ReadableStreamDefaultReader<Uint8Array>,
+    stream: ByteStream,
+    beforeHead: () => Promise<void>,
+  ): Promise<void> {
     let sent = 0;
     // A handler that takes its time for the first bytes is no reason to keep the head back.
-    let first: ReadableStreamReadResult<Uint8Array> | undefined = await soon(reader.read(), async (late) => {
+    const reading = reader.read();
+    const isThere = await isSoon(reading);
+    await beforeHead();
+    if (!isThere) {
       await writeAll(stream, this.#writer.bytes());
       this.#writer.clear();
-      return await late;
-    });
+    }
+    let first: ReadableStreamReadResult<Uint8Array> | undefined = await reading;
     for (;;) {
       const { done, value } = first ?? await reader.read();
       first = undefined;
@@ -150,13 +158,13 @@ function wrongLength(): TypeError {
   return new TypeError("The response's body has another length than its Content-Length says");
 }
 
-/** The result of `work`, or what `otherwise` makes of it when it is not there at once. */
-async function soon<T>(work: Promise<T>, otherwise: (late: Promise<T>) => Promise<T>): Promise<T> {
+/** Whether the result of `work` is there at once. */
+async function isSoon(work: Promise<unknown>): Promise<boolean> {
   let isThere = false;
   work.then(() => isThere = true, () => isThere = true);
   // A stream over bytes that lie ready takes a few turns of the microtask queue, and no more.
   for (let turn = 0; turn < READY_TURNS && !isThere; turn++) await undefined;
-  return isThere ? await work : await otherwise(work);
+  return isThere;
 }
 
 /** Measured: a Blob takes 4, text and bytes 2. */

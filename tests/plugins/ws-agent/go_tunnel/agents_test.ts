@@ -99,6 +99,20 @@ Deno.test("tcp mode: bytes both ways, and the end of each side", async () => {
   await client.done;
 });
 
+Deno.test("tcp mode: first bytes that could be an agent's reach the service, though no more come", async () => {
+  await using gateway = gatewayWith({ clock: hasteOf(20) });
+  await using _agent = await start(gateway, { routes: { [SSH]: "x" }, modes: { [SSH]: "tcp" } });
+  for (const first of ["\0", "\0\0\0\x01\0\0\0"]) {
+    const client = call(gateway, SSH);
+    assert.equal(await roundTrip(client, first), first);
+    assert.equal(await roundTrip(client, "\x01 and more"), "\x01 and more");
+    assert.equal(await roundTrip(client, "again"), "again");
+    await client.closeWrite();
+    assert.equal(await readText(client), "");
+    await client.done;
+  }
+});
+
 Deno.test("the host of a stream is written as the agent has registered it", async () => {
   await using gateway = gatewayWith();
   await using agent = await start(gateway, { routes: { "App.Example.COM": "x" }, serve: SERVE_HTTP });

@@ -225,6 +225,27 @@ Deno.test("100 Continue is said when the handler wants the body, and only then",
   );
 });
 
+const STREAMED: Readonly<Record<string, FetchHandler>> = {
+  "as it is": ({ body }) => new Response(body),
+  "by way of a stream": ({ body }) => new Response(body?.pipeThrough(new TransformStream())),
+};
+
+for (const [how, fetch] of Object.entries(STREAMED)) {
+  Deno.test(`a client that waits for 100 is answered with its own request, ${how}`, async () => {
+    await using started = await serve(fetch);
+    const stream = await started.send(
+      "app",
+      "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+    );
+    const before = await readUntil(stream, "\r\n\r\n");
+    assert.match(before, /^HTTP\/1\.1 100 Continue\r\n\r\n/);
+    await writeAll(stream, encode("hi"));
+    const all = before + await readUntil(stream);
+    assert.match(all, /\r\n\r\nHTTP\/1\.1 200 OK\r\n(?:.+\r\n)+\r\n2\r\nhi\r\n0\r\n\r\n$/);
+    closeQuietly(stream);
+  });
+}
+
 const FAULTS: readonly { readonly name: string; readonly fetch: FetchHandler; readonly reason: RegExp }[] = [
   { name: "throws", fetch: () => assert.fail("a secret"), reason: /^a secret$/ },
   { name: "rejects", fetch: () => Promise.reject(new Error("a secret")), reason: /^a secret$/ },
