@@ -60,7 +60,8 @@ export interface SenderEvents {
 
 /**
  * Sends datagrams by a stream. Whoever has one is never held up: what the stream does not take in time waits in a queue, of which the
- * oldest are dropped. All that waits goes out in one write.
+ * oldest are dropped. All that waits goes out in one write, which costs as much as five datagrams do: where several have come at once,
+ * those that come within the next turn of the event loop go with them. One by itself waits for nothing.
  */
 export class DatagramSender {
   readonly #queue: DatagramQueue;
@@ -103,6 +104,11 @@ export class DatagramSender {
   }
 
   readonly #turnEnds = (): void => {
+    if (this.#queue.length > 1) atTurnsEnd(this.#nextTurnEnds);
+    else this.#nextTurnEnds();
+  };
+
+  readonly #nextTurnEnds = (): void => {
     this.#isDue = false;
     this.#write();
   };
