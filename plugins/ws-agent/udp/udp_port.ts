@@ -18,6 +18,8 @@ import { type FlowEnd, type FlowHost, UdpFlow } from "./udp_flow.ts";
 
 /** A flow without a datagram either way for so long is over. */
 export const FLOW_IDLE_MS = 60_000;
+/** The same while the gateway drains: it waits for the tunnels that carry flows, and a flow has no other end than silence. */
+export const DRAINING_IDLE_MS = 5000;
 /** However much a source is sent: one that hears it says something now and then. */
 export const SILENT_SOURCE_MS = 300_000;
 /** A flow that is over keeps its place for so long from its beginning: refused ones do not come again at the pace of datagrams. */
@@ -77,7 +79,7 @@ export class UdpPort implements FlowHost {
     return this.#flows.size;
   }
 
-  /** Flows that are there go on; new ones are not taken. */
+  /** Flows that are there go on while they have traffic; new ones are not taken. */
   drain(): void {
     this.#isDraining = true;
   }
@@ -86,12 +88,13 @@ export class UdpPort implements FlowHost {
   tick(now: number): void {
     this.#now = now;
     this.#newFlows = 0;
+    const idleMs = this.#isDraining ? DRAINING_IDLE_MS : FLOW_IDLE_MS;
     for (const flow of this.#flows.values()) {
       if (flow.isOver) {
         if (now - flow.since >= REST_MS) this.#forget(flow);
         continue;
       }
-      if (now - flow.lastActive >= FLOW_IDLE_MS) this.#expire(flow, "idle_timeout");
+      if (now - flow.lastActive >= idleMs) this.#expire(flow, "idle_timeout");
       else if (now - flow.lastHeard >= SILENT_SOURCE_MS) this.#expire(flow, "source_silent");
     }
   }

@@ -10,6 +10,7 @@ import { HttpRefusal } from "../../../../plugins/ws-agent/http/refusal.ts";
 import { FlowCounts, groupOf, type UdpLimits } from "../../../../plugins/ws-agent/udp/flow_limits.ts";
 import { type DatagramResult, UdpCounters } from "../../../../plugins/ws-agent/udp/udp_counters.ts";
 import {
+  DRAINING_IDLE_MS,
   FLOW_IDLE_MS,
   type PortTools,
   SILENT_SOURCE_MS,
@@ -377,7 +378,7 @@ Deno.test("a stream that its agent ends is made anew by the next datagram", asyn
   assert.deepEqual(bench.ends, ["stream_ended"]);
 });
 
-Deno.test("a draining port lets flows go on, and takes no new ones", async () => {
+Deno.test("a draining port lets flows go on while they have traffic, and takes no new ones", async () => {
   using bench = new Bench();
   await bench.say(1001, "a");
   bench.port.drain();
@@ -385,6 +386,13 @@ Deno.test("a draining port lets flows go on, and takes no new ones", async () =>
   await bench.say(1001, "c");
   await bench.saw(0, "a", "c");
   assert.equal(bench.opened.length, 1);
+  await bench.advance(DRAINING_IDLE_MS - 1);
+  await bench.answer(0, encode("still here"));
+  await until(() => bench.socket.sent.length === 1, { what: "the answer" });
+  await bench.advance(DRAINING_IDLE_MS - 1);
+  assert.deepEqual(bench.ends, []);
+  await bench.advance(1);
+  assert.deepEqual(bench.ends, ["idle_timeout"]);
 });
 
 Deno.test("a datagram that is longer than a frame can say is dropped", async () => {

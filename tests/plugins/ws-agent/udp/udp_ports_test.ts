@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { writeAll } from "../../../../core/byte_stream.ts";
 import { until } from "../../../support/until.ts";
 import { type Clock, SYSTEM_CLOCK } from "../../../../plugins/ws-agent/clock.ts";
 import { Random } from "../../../fuzz/fuzz.ts";
-import { hasteOf, TestGateway } from "../harness.ts";
+import { readDatagrams } from "../../../../plugins/ws-agent/udp/datagram_stream.ts";
+import type { ServeStream } from "../../../support/test_agent.ts";
+import { hasteOf, TestGateway, tokenEntry, TOKENS } from "../harness.ts";
 import { laggingView, nothingLags } from "../lagging_registry.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -12,6 +15,37 @@ const HASTY: Clock = {
   every: (ms, task) => SYSTEM_CLOCK.every(ms / 20, task),
 };
 const game = { name: "game", protocol: "udp", remotePort: 30_001 } as const;
+
+/** Time and timers that move by hand. */
+class HandyClock implements Clock {
+  readonly #ticks = new Set<() => void>();
+  #later = 0;
+  readonly wall = SYSTEM_CLOCK.wall;
+  readonly after = SYSTEM_CLOCK.after;
+
+  monotonic(): number {
+    return performance.now() + this.#later;
+  }
+
+  every(_: number, task: () => void): () => void {
+    this.#ticks.add(task);
+    return () => this.#ticks.delete(task);
+  }
+
+  advance(ms: number): void {
+    this.#later += ms;
+    for (const tick of [...this.#ticks]) tick();
+  }
+}
+
+/** Reads datagrams, and says of each, by its name, that it has it. */
+function named(name: string): ServeStream {
+  return async (stream, _, rest) => {
+    const answer = new TextEncoder().encode(name);
+    const frame = Uint8Array.of(0, answer.length, ...answer);
+    await readDatagrams(stream, async () => void await writeAll(stream, frame), rest).catch(() => {});
+  };
+}
 
 /** The data planes in which the port is open. */
 function nodesOf(gateway: TestGateway): number[] {
@@ -154,4 +188,82 @@ Deno.test("a port that another program takes while it changes hands is told of, 
   assert.deepEqual(nodesOf(gateway), []);
   gateway.portsInUse.delete(30_001);
   await ask(gateway, 5, "here");
+});
+
+Deno.test("agents that share a udp port have its sources in turns, and a source stays where it is", async () => {
+  const share = `allow: { ports: "30000-30009", share: true }`;
+  await using gateway = new TestGateway({ tokens: tokenEntry("alice", TOKENS.alice, share) });
+  const agents = [];
+  for (const client of [1, 2]) {
+    const agent = await gateway.agent({ client, serve: named(`agent ${client}`) });
+    await agent.serve({ ...game, shared: true });
+    agents.push(agent);
+  }
+  const [port] = gateway.udpPorts;
+  assert.ok(port !== undefined && gateway.udpPorts.size === 1);
+  const answered = (from: number) =>
+    port.sent.filter(({ to }) => to === from).map(({ data }) => new TextDecoder().decode(data));
+  for (const round of [1, 2]) {
+    for (const from of [1, 2, 3, 4]) {
+      port.deliver(encode("hello"), from);
+      await until(() => answered(from).length === round, { what: `answer ${round} to ${from}` });
+    }
+  }
+  const by = [1, 2, 3, 4].map((from) => [...new Set(answered(from))]);
+  assert.ok(by.every(({ length }) => length === 1), "a source stays with its agent");
+  assert.deepEqual(by.flat().toSorted(), ["agent 1", "agent 1", "agent 2", "agent 2"]);
+  const [gone, left] = agents;
+  gone?.kill();
+  await until(() => gateway.plugin.tunnels().length === 1, { what: "the end of one" });
+  await until(() => {
+    port.deliver(encode("hello"), 5);
+    return answered(5).at(-1) === "agent 2";
+  }, { what: "the other to serve" });
+  assert.ok((left?.streams.length ?? 0) >= 3);
+});
+
+Deno.test("a token's bandwidth bounds its datagrams: what is too much is lost, and nobody waits for it", async () => {
+  const tokens = tokenEntry("alice", TOKENS.alice, `limits: { bandwidth: "64KiB" }`) +
+    tokenEntry("bob", TOKENS.bob);
+  await using gateway = new TestGateway({ tokens });
+  const slow = await gateway.agent();
+  const fast = await gateway.agent({ token: TOKENS.bob, client: 2 });
+  await slow.serve(game);
+  await fast.serve({ name: "game", protocol: "udp", remotePort: 30_002 });
+  const [one, other] = [...gateway.udpPorts].toSorted((a, b) => a.port - b.port);
+  assert.ok(one && other);
+  const large = new Uint8Array(10_000);
+  for (let i = 0; i < 60; i++) one.deliver(large, 5);
+  await until(() => gateway.metric("udp_datagrams_total", { direction: "in", result: "queue_full" }) > 0, {
+    what: "datagrams that are dropped",
+  });
+  for (let answers = 1; answers <= 20; answers++) {
+    other.deliver(large, 5);
+    await until(() => other.sent.length === answers, { what: `answer ${answers} to the other` });
+  }
+  assert.ok(one.sent.length < 20, `${one.sent.length}`);
+});
+
+Deno.test("a gateway that drains waits for flows that have traffic, and for no others", async () => {
+  const clock = new HandyClock();
+  await using gateway = new TestGateway({ clock });
+  const agent = await gateway.agent();
+  await agent.serve(game);
+  const [port] = gateway.udpPorts;
+  assert.ok(port);
+  for (const answers of [1, 2]) {
+    port.deliver(encode("hello"), 5);
+    await until(() => port.sent.length === answers, { what: `answer ${answers}` });
+    gateway.plugin.drain();
+    clock.advance(4000);
+    assert.equal(gateway.plugin.tunnels().length, 1);
+  }
+  port.deliver(encode("a new one"), 6);
+  await until(() => gateway.metric("udp_datagrams_total", { direction: "in", result: "over_limit" }) === 1, {
+    what: "a source that is refused",
+  });
+  clock.advance(1000);
+  assert.equal(gateway.metric("udp_flows"), 0);
+  clock.advance(1000);
+  await until(() => gateway.plugin.tunnels().length === 0, { what: "the tunnel's end" });
 });
