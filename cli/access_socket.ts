@@ -48,6 +48,16 @@ const MAX_QUESTION_BYTES = 16;
 const MAX_ANSWER_BYTES = 16 * 1024;
 /** A process that is busy answers later than that, and is listed the next time. */
 const ANSWER_MS = 2000;
+/** How long to wait after the system has failed to accept. */
+const ACCEPT_RETRY_MS = 100;
+
+/** What whoever asks is answered. */
+interface Answers {
+  /** Asked each time. */
+  readonly status: () => RunningAccess;
+  /** Told at most once a question. */
+  readonly stop: () => void;
+}
 
 /** Where the sockets are: `XDG_RUNTIME_DIR` is its user's alone, and empty after a restart. */
 export function accessFolder(env: (name: string) => string | undefined): string {
@@ -61,14 +71,12 @@ export function accessFolder(env: (name: string) => string | undefined): string 
 /**
  * Answers for an access until it is disposed.
  *
- * @param options.status Asked each time.
- * @param options.stop Told at most once a question.
  * @throws {CommandError} The folder is not its user's alone, or the socket cannot be made.
  */
 export async function serveAccess(
   folder: string,
   id: string,
-  options: { readonly status: () => RunningAccess; readonly stop: () => void },
+  options: Answers,
 ): Promise<AsyncDisposable> {
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   await checkFolder(folder);
@@ -77,23 +85,59 @@ export async function serveAccess(
   const early = join(folder, `.${id}.new`);
   const listener = listen(early);
   await Deno.rename(early, path);
+  const answering = answerAll(listener, options);
+  return {
+    async [Symbol.asyncDispose]() {
+      await Deno.remove(path).catch(() => {});
+      await answering[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/**
+ * Answers whoever connects, also after an accept that has failed, until it is disposed. Owns the listener.
+ *
+ * @param options.retryMs How long to wait then.
+ */
+export function answerAll(
+  listener: Pick<Deno.UnixListener, "accept" | "close">,
+  { retryMs = ACCEPT_RETRY_MS, ...options }: Answers & { readonly retryMs?: number },
+): AsyncDisposable {
   const open = new Set<Deno.UnixConn>();
+  const life = new AbortController();
   const answering = (async () => {
-    for (;;) {
-      const conn = await listener.accept().catch(() => undefined);
-      if (conn === undefined) return;
-      open.add(conn);
-      void answer(conn, options).finally(() => open.delete(conn));
+    while (!life.signal.aborted) {
+      try {
+        const conn = await listener.accept();
+        open.add(conn);
+        void answer(conn, options).finally(() => open.delete(conn));
+      } catch {
+        await delay(retryMs, life.signal); // too many open files, as a rule
+      }
     }
   })();
   return {
     async [Symbol.asyncDispose]() {
-      await Deno.remove(path).catch(() => {});
+      life.abort();
       closeQuietly(listener);
-      for (const conn of open) closeQuietly(conn);
       await answering;
+      for (const conn of open) closeQuietly(conn);
     },
   };
+}
+
+/** Ends early when the signal is aborted. Never rejects. */
+function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
 }
 
 /** Those that run on this machine, of this user; what others have left behind is removed. */
@@ -143,7 +187,7 @@ async function checkFolder(folder: string): Promise<void> {
 
 async function answer(
   conn: Deno.UnixConn,
-  { status, stop }: { readonly status: () => RunningAccess; readonly stop: () => void },
+  { status, stop }: Answers,
 ): Promise<void> {
   const timer = setTimeout(() => closeQuietly(conn), ANSWER_MS);
   try {

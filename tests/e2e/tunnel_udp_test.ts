@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { parseProxyHeader } from "../../core/data_plane/preface/proxy_protocol.ts";
 import { granted } from "../support/permissions.ts";
+import { createAuthority } from "../support/certificates.ts";
+import { askQuic, QuicEcho } from "../support/quic.ts";
 import { startEcho } from "../support/echo.ts";
 import { tcp, Tunnels, udp } from "../support/tunnels.ts";
 import { UdpSocket } from "../support/udp.ts";
@@ -11,7 +13,7 @@ const encode = (text: string) => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const at = (socket: UdpSocket) => `127.0.0.1:${socket.port}`;
 
-function patterned(length: number): Uint8Array {
+function patterned(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => i * 31 + (i >> 8) & 0xff);
 }
 
@@ -211,6 +213,17 @@ Deno.test({
   const names = Array.from({ length: 20 }, (_, i) => `host-${i}.test.`);
   const answers = await Promise.all(names.map((name) => Deno.resolveDns(name, "A", { nameServer })));
   assert.deepEqual(answers.flat(), names.map((_, i) => `10.0.0.${i}`));
+});
+
+Deno.test({ name: "udp: QUIC, with datagrams as large as its path takes", ignore }, async () => {
+  const authority = await createAuthority();
+  await using echo = await QuicEcho.start(authority);
+  await using tunnels = await Tunnels.start();
+  const agent = await tunnels.agent([udp("quic", `127.0.0.1:${echo.port}`)]);
+  const data = patterned(300 * 1024);
+  assert.deepEqual(await askQuic(agent.port("quic"), authority, data), data);
+  assert.ok(await counted(tunnels, "in", "passed") > 200);
+  assert.equal(await counted(tunnels, "out", "unverified"), 0);
 });
 
 /** Answers a question for `host-N.test` with 10.0.0.N (RFC 1035 §4). */

@@ -39,8 +39,8 @@ export interface TestGatewayOptions {
   readonly nodes?: number;
   /** @default the system's */
   readonly clock?: Clock;
-  /** What everybody is given, whatever they show. Absent: it goes by the token file. */
-  readonly grant?: Grant;
+  /** What everybody is given, whatever they show, or by the token that they show. Absent: it goes by the token file. */
+  readonly grant?: Grant | ((token: string) => Grant);
   /** How a data plane sees the registry. @default without any delay */
   readonly viewOf?: (registry: LocalRegistry, node: NodeId) => Registry;
 }
@@ -142,7 +142,9 @@ export class TestGateway implements AsyncDisposable {
   /** Ports that some other program has. */
   readonly portsInUse = new Set<number>();
   readonly #clock: Clock;
-  readonly #grant: Grant | undefined;
+  readonly #grant: TestGatewayOptions["grant"];
+  /** Where agents that connect from now on come from. */
+  agentAddress = "192.0.2.7";
   readonly #nodes: number;
   readonly #viewOf: (registry: LocalRegistry, node: NodeId) => Registry;
   #section: Record<string, unknown>;
@@ -322,7 +324,7 @@ export class TestGateway implements AsyncDisposable {
     for await (const socket of listener) {
       socket.setNoDelay();
       this.#sockets.add(socket);
-      const source = { address: "192.0.2.7", port: socket.remoteAddr.port };
+      const source = { address: this.agentAddress, port: socket.remoteAddr.port };
       this.#run(plugin.handle(socket, tlsConnection(ENDPOINT, { source }), { signal: NEVER }));
     }
   }
@@ -387,10 +389,10 @@ export class TestGateway implements AsyncDisposable {
   }
 }
 
-function everybodyGets(grant: Grant): WsAgentTools["authenticator"] {
+function everybodyGets(grant: Grant | ((token: string) => Grant)): WsAgentTools["authenticator"] {
   return {
     failures: new Map(),
-    authenticate: () => Promise.resolve({ grant }),
+    authenticate: (token) => Promise.resolve({ grant: typeof grant === "function" ? grant(token) : grant }),
     reload: () => {},
     [Symbol.dispose]: () => {},
   };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ByteStream, closeQuietly, writeAll } from "../../../../core/byte_stream.ts";
 import { SYSTEM_CLOCK } from "../../../../plugins/ws-agent/clock.ts";
+import type { AccessAnswer, Grant } from "../../../../plugins/ws-agent/auth/grant.ts";
 import type { ControlMessage } from "../../../../plugins/ws-agent/control/messages.ts";
 import { encodeStreamHeader } from "../../../../plugins/ws-agent/stream_header.ts";
 import type { TestAgent } from "../../../support/test_agent.ts";
@@ -430,4 +431,46 @@ Deno.test("a session with an access is not idle", async () => {
   for (const tick of ticks) tick();
   const rows = gateway.plugin.tunnels().map(({ owner }) => owner);
   assert.deepEqual(rows, ["bob"], "the owner's agent was idle, in this config");
+});
+
+Deno.test("whoever has to be asked about an access is asked one question at a time", async () => {
+  const questions: PromiseWithResolvers<AccessAnswer>[] = [];
+  let answersAtOnce: AccessAnswer | undefined = "may";
+  const grant = (owner: string): Grant => ({
+    owner,
+    principal: `token:${owner}`,
+    allows: () => undefined,
+    stillGood: () => undefined,
+    mayAccess() {
+      if (answersAtOnce !== undefined) return answersAtOnce;
+      const question = Promise.withResolvers<AccessAnswer>();
+      questions.push(question);
+      return question.promise;
+    },
+  });
+  await using gateway = new TestGateway({
+    grant: (token) => grant(token === TOKENS.alice ? "alice" : "bob"),
+  });
+  await (await gateway.agent()).serve(DB);
+  const accessor = await gateway.agent({ token: TOKENS.bob, client: 2 });
+  const { accessId } = await granted(accessor, "alice/db");
+  answersAtOnce = undefined;
+  for (const round of [1, 2]) {
+    const streams = await Promise.all([1, 2, 3].map(() => open(accessor, accessId)));
+    await until(() => questions.length >= round, { what: "the question" });
+    await gateway.reload(); // everybody is asked about again
+    await accessor.yamux.ping(); // the streams have come
+    assert.equal(questions.length, round);
+    questions[round - 1]?.resolve("may");
+    for (const stream of streams) {
+      assert.equal(await roundTrip(stream, "hello"), "hello");
+      closeQuietly(stream);
+    }
+  }
+  const last = await Promise.all([1, 2].map(() => open(accessor, accessId)));
+  await until(() => questions.length === 3, { what: "the question" });
+  questions[2]?.resolve("may_not");
+  for (const stream of last) assert.ok(await isCut(stream));
+  assert.match((await accessor.next("accessEnded")).reason, /^access_revoked: /);
+  assert.equal(questions.length, 3);
 });

@@ -267,3 +267,32 @@ Deno.test("an agent that says that it goes away gets no new streams, and those t
     assert.equal(await readText(client), "bye");
   }
 });
+
+Deno.test("an agent that comes back from another address has its names and ports, and the old connection has not", async () => {
+  await using gateway = new TestGateway({ section: { limits: { failedAuthPerMinute: 1 } } });
+  const services = [
+    WEB,
+    { name: "any", protocol: "tcp" },
+    { name: "game", protocol: "udp" },
+    { name: "db", protocol: "tcp", private: true },
+  ] as const;
+  const places: unknown[] = [];
+  for (const [epoch, address] of ["127.0.0.1", "127.0.0.2", "2001:db8::1"].entries()) {
+    gateway.agentAddress = address;
+    const agent = await gateway.agent({ epoch });
+    const registered = [];
+    for (const service of services) registered.push(await agent.serve(service));
+    places.push(registered.map(({ url, remotePort }) => [url, remotePort]));
+    assert.deepEqual(gateway.plugin.tunnels().map(({ source }) => source.address), [address]);
+    const port = registered[1]?.remotePort ?? 0;
+    assert.equal(await roundTrip(await gateway.connectPort(port), "hello"), "hello");
+    await until(() => {
+      const [udp] = gateway.udpPorts;
+      udp?.deliver(encode("hello"), 1000 + epoch);
+      return udp?.sent.some(({ to }) => to === 1000 + epoch);
+    }, { what: "the echo of a datagram" });
+    assert.equal(agent.streams.filter(({ datagrams }) => datagrams).length, 1);
+  }
+  assert.deepEqual(places[1], places[0]);
+  assert.deepEqual(places[2], places[0]);
+});
