@@ -5,6 +5,7 @@ import { CommandError } from "./command_error.ts";
 import { accessCommand } from "./commands/access.ts";
 import { agentCommand } from "./commands/agent.ts";
 import { checkCommand } from "./commands/check.ts";
+import { completionsCommand } from "./commands/completions.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { gatewayCommand } from "./commands/gateway.ts";
 import { httpCommand } from "./commands/http.ts";
@@ -22,7 +23,21 @@ import { EXIT } from "./exit_codes.ts";
  * @returns The exit code; errors have been told on standard error by then, one line each.
  */
 export async function runCli(args: readonly string[]): Promise<number> {
-  const program = new Command("postern")
+  const program = createProgram();
+  for (const command of [program, ...program.commands.flatMap(withSubcommands)]) {
+    command.exitOverride().configureOutput({ writeErr: (text) => writeError(text) });
+  }
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return EXIT.fine;
+  } catch (error) {
+    return tell(error);
+  }
+}
+
+/** `postern` with all its commands, as the command line is parsed by, described by `--help`, and completed by shells. */
+export function createProgram(): Command {
+  return new Command("postern")
     .description(
       "Brings public connections to private services: TLS, PostgreSQL, SSH and HTTP, routed by name.",
     )
@@ -38,16 +53,8 @@ export async function runCli(args: readonly string[]): Promise<number> {
     .addCommand(tlsCommand())
     .addCommand(accessCommand())
     .addCommand(tokenCommand())
+    .addCommand(completionsCommand())
     .showHelpAfterError("(postern --help shows the commands)");
-  for (const command of [program, ...program.commands.flatMap(withSubcommands)]) {
-    command.exitOverride().configureOutput({ writeErr: (text) => writeError(text) });
-  }
-  try {
-    await program.parseAsync([...args], { from: "user" });
-    return EXIT.fine;
-  } catch (error) {
-    return tell(error);
-  }
 }
 
 function withSubcommands(command: Command): Command[] {
