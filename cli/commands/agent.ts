@@ -1,6 +1,7 @@
 import { Command, Option } from "commander";
 import { messageOf } from "../../core/errors.ts";
 import { createLog, type Log, LOG_LEVELS, type LogLevel } from "../../core/log.ts";
+import { ServiceManager } from "../../core/service_manager/service_manager.ts";
 import { giveUpPermissions } from "../../core/supervisor/give_up.ts";
 import { LogWriter } from "../../core/supervisor/log_writer.ts";
 import { watchFiles } from "../../core/watch_files.ts";
@@ -46,6 +47,7 @@ async function run({ config: file, logLevel, logFormat }: AgentOptions): Promise
   const writer = new LogWriter(logFormat ?? (Deno.stdout.isTerminal() ? "pretty" : "json"), Deno.stdout);
   const log = createLog("agent", logLevel, (event) => writer.write(event));
   const host = await start(settings, log);
+  using manager = await ServiceManager.connect(Deno.env.get("NOTIFY_SOCKET"), log);
   const givenUp = await giveUpPermissions([]);
   log.info("agent_started", {
     gateway: formatGateway(settings.gateway),
@@ -55,7 +57,7 @@ async function run({ config: file, logLevel, logFormat }: AgentOptions): Promise
   });
   log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
   try {
-    await serve(host, file, log);
+    await serve(host, file, log, manager);
   } finally {
     await writer.flush();
   }
@@ -75,15 +77,22 @@ async function start(settings: AgentSettings, log: Log): Promise<AgentHost> {
 }
 
 /** Runs until a signal, or until trying makes no sense any more. */
-async function serve(host: AgentHost, file: string, log: Log): Promise<void> {
+async function serve(
+  host: AgentHost,
+  file: string,
+  log: Log,
+  manager: ServiceManager | undefined,
+): Promise<void> {
   const signals = endSignals();
   const reload = () => reloadFrom(host, file, log);
   const watching = new AbortController();
   Deno.addSignalListener("SIGHUP", reload);
   const watched = watchFiles([file], reload, { signal: watching.signal });
   try {
+    await manager?.tell("ready", "Running");
     const lost = await Promise.race([signals.next(), host.lost]);
     if (lost) throw new CommandError(`The gateway refuses this agent: ${lost.reason}`, EXIT.lostForGood);
+    void manager?.tell("stopping", "Waiting for open connections to finish");
     const stopping = host.stop(GRACE_MS);
     void signals.next().then(() => host.stopNow());
     if (!await stopping) throw new CommandError("", EXIT.interrupted);

@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { GatewayConfig } from "../../core/config/config.ts";
 import { messageOf } from "../../core/errors.ts";
 import { LOG_LEVELS } from "../../core/log.ts";
+import { ServiceManager } from "../../core/service_manager/service_manager.ts";
 import { giveUpPermissions } from "../../core/supervisor/give_up.ts";
 import { LogWriter } from "../../core/supervisor/log_writer.ts";
 import { type Prepared, Supervisor, type SupervisorOptions } from "../../core/supervisor/supervisor.ts";
@@ -63,6 +64,7 @@ async function run(options: GatewayOptions): Promise<void> {
     writer,
     ...development.certificates,
   });
+  using manager = await ServiceManager.connect(Deno.env.get("NOTIFY_SOCKET"), supervisor.log);
   const givenUp = await giveUpPermissions(prepared.plugins);
   supervisor.log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
   const banner = new TextEncoder().encode(
@@ -70,7 +72,7 @@ async function run(options: GatewayOptions): Promise<void> {
   );
   // Where the log is for programs, it has the standard output to itself.
   await (prepared.config.log.format === "json" ? Deno.stderr : Deno.stdout).write(banner);
-  const drained = await serve(supervisor, () => prepareAgain(withLog, file), file);
+  const drained = await serve(supervisor, () => prepareAgain(withLog, file), file, manager);
   if (!drained) throw new CommandError("", EXIT.interrupted);
 }
 
@@ -79,8 +81,9 @@ async function serve(
   supervisor: Supervisor,
   prepareAgain: () => Promise<Prepared>,
   file: string | undefined,
+  manager: ServiceManager | undefined,
 ): Promise<boolean> {
-  const reloads = new Reloads(supervisor, prepareAgain);
+  const reloads = new Reloads(supervisor, prepareAgain, manager);
   const stopWatching = new AbortController();
   const { signal } = stopWatching;
   const onHangUp = () => reloads.reload();
@@ -88,7 +91,10 @@ async function serve(
   if (file !== undefined) void watchFiles([file], onHangUp, { signal });
   reloads.watchFiles();
   try {
-    await endSignal();
+    const end = endSignal();
+    await manager?.tell("ready", "Serving"); // and not before, when a signal would still end the process
+    await end;
+    void manager?.tell("stopping", "Waiting for open connections to finish");
     const again = endSignal();
     return await Promise.race([supervisor.drain(), again.then(() => supervisor.stop()).then(() => false)]);
   } finally {
@@ -114,14 +120,20 @@ function endSignal(): Promise<void> {
 class Reloads {
   readonly #supervisor: Supervisor;
   readonly #prepare: () => Promise<Prepared>;
+  readonly #manager: ServiceManager | undefined;
   #running = false;
   #again = false;
   readonly #certificates = new Watch(() => this.#supervisor.reloadCertificates());
   readonly #pluginFiles = new Watch(() => this.reload());
 
-  constructor(supervisor: Supervisor, prepare: () => Promise<Prepared>) {
+  constructor(
+    supervisor: Supervisor,
+    prepare: () => Promise<Prepared>,
+    manager: ServiceManager | undefined,
+  ) {
     this.#supervisor = supervisor;
     this.#prepare = prepare;
+    this.#manager = manager;
   }
 
   reload(): void {
@@ -153,6 +165,8 @@ class Reloads {
   /** A config that is wrong changes nothing; the log says what is wrong, and `status` says so too. */
   async #once(): Promise<void> {
     const { log } = this.#supervisor;
+    let status = "Serving";
+    await this.#manager?.tell("reloading", "Reading the config again");
     try {
       const needRestart = await this.#supervisor.reload(await this.#prepare());
       this.watchFiles(); // there may be others now
@@ -160,7 +174,9 @@ class Reloads {
     } catch (error) {
       this.#supervisor.reloadError = messageOf(error);
       log.error("reload_refused", { reason: messageOf(error) });
+      status = `Serving with the config before; refused: ${messageOf(error)}`;
     }
+    if (!this.#supervisor.draining) await this.#manager?.tell("ready", status);
   }
 }
 

@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { createLog, type LogEvent } from "../../../core/log.ts";
+import { ServiceManager } from "../../../core/service_manager/service_manager.ts";
+import { granted } from "../../support/permissions.ts";
+import {
+  denoEnvironment,
+  freeAddress,
+  hostPort,
+  type Program,
+  startProgram,
+  temporaryFolder,
+} from "../../support/processes.ts";
+
+const ignore = Deno.build.os === "windows" || !granted("read", "write", "env", "run", "sys", "ffi", "net");
+const MAIN = fileURLToPath(new URL("../../../cli/main.ts", import.meta.url));
+
+/** Stands in for systemd: hears what is sent to `NOTIFY_SOCKET`. */
+class StandIn implements Disposable {
+  readonly path: string;
+  readonly #socket: Deno.DatagramConn;
+
+  constructor(folder: string) {
+    this.path = `${folder}/notify.sock`;
+    this.#socket = Deno.listenDatagram({ transport: "unixpacket", path: this.path });
+  }
+
+  /** The assignments of the next datagram. */
+  async next(): Promise<string[]> {
+    const [bytes] = await this.#socket.receive();
+    return new TextDecoder().decode(bytes).trimEnd().split("\n");
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.close();
+  }
+}
+
+async function startPostern(folder: string, manager: StandIn, ...args: readonly string[]): Promise<Program> {
+  return await startProgram(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--no-check", "-A", MAIN, ...args],
+    cwd: folder,
+    env: { ...denoEnvironment(), NOTIFY_SOCKET: manager.path, TMPDIR: folder },
+  });
+}
+
+function listed(folder: string): string[] {
+  return Array.from(Deno.readDirSync(folder), ({ name }) => name).toSorted();
+}
+
+Deno.test({
+  name: "a gateway tells systemd when it is ready, what came of a reload, and that it stops",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    using manager = new StandIn(folder.path);
+    const config = `${folder.path}/postern.yaml`;
+    const good = `listeners: [{ address: "127.0.0.1:0" }]\nadmin: { address: "${
+      hostPort(freeAddress())
+    }" }\nplugins: { static: {} }\n`;
+    await Deno.writeTextFile(config, good);
+    await using program = await startPostern(folder.path, manager, "gateway", "--log-level", "warn");
+    assert.deepEqual(await manager.next(), ["READY=1", "STATUS=Serving"], program.output);
+    assert.deepEqual(listed(folder.path), ["notify.sock", "postern.yaml"], "nothing of its own is left");
+
+    program.kill("SIGHUP");
+    assert.deepEqual(await manager.next(), ["RELOADING=1", "STATUS=Reading the config again"]);
+    assert.deepEqual(await manager.next(), ["READY=1", "STATUS=Serving"]);
+
+    await Deno.writeTextFile(config, `${good}READY: 1\n`);
+    assert.equal((await manager.next())[0], "RELOADING=1");
+    const [state, status = "", ...more] = await manager.next();
+    assert.deepEqual([state, more], ["READY=1", []]);
+    assert.match(status, /^STATUS=Serving with the config before; refused: .*READY: Unknown key/);
+
+    program.kill("SIGTERM");
+    assert.equal((await manager.next())[0], "STOPPING=1");
+    assert.equal((await program.status).code, 0, program.output);
+    assert.doesNotMatch(program.output, /service_manager_failed/);
+  },
+});
+
+Deno.test({
+  name: "an agent tells systemd that it is ready and that it stops, also while its gateway is away",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    using manager = new StandIn(folder.path);
+    await Deno.writeTextFile(
+      `${folder.path}/agent.yaml`,
+      `gateway: ws://${
+        hostPort(freeAddress())
+      }\ntoken: a-token\nservices: [{ name: a, protocol: tcp, target: "127.0.0.1:1" }]\n`,
+    );
+    await using program = await startPostern(folder.path, manager, "agent");
+    assert.deepEqual(await manager.next(), ["READY=1", "STATUS=Running"], program.output);
+    program.kill("SIGTERM");
+    assert.equal((await manager.next())[0], "STOPPING=1");
+    assert.equal((await program.status).code, 0, program.output);
+  },
+});
+
+Deno.test({
+  name: "a service manager that can't be reached is told to the log, once, and holds up nothing",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    for (const socket of [`${folder.path}/nobody.sock`, "@abstract"]) {
+      const events: LogEvent[] = [];
+      using manager = await ServiceManager.connect(
+        socket,
+        createLog("test", "debug", (event) => events.push(event)),
+      );
+      await manager?.tell("ready", "one");
+      await manager?.tell("stopping", "two");
+      assert.deepEqual(events.map(({ level, event }) => [level, event]), [[
+        "warn",
+        "service_manager_failed",
+      ]]);
+    }
+    assert.equal(
+      await ServiceManager.connect(undefined, createLog("test", "debug", ({ event }) => assert.fail(event))),
+      undefined,
+    );
+  },
+});
+
+Deno.test({
+  name: "a status is one line, whatever is in it",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    using stand = new StandIn(folder.path);
+    using manager = await ServiceManager.connect(
+      stand.path,
+      createLog("test", "debug", ({ event }) => assert.fail(event)),
+    );
+    await manager?.tell("reloading", `a\nSTOPPING=1\u0085${"x".repeat(1000)}`);
+    const [state, status = "", ...more] = await stand.next();
+    assert.deepEqual([state, more], ["RELOADING=1", []]);
+    assert.match(status, /^STATUS=a STOPPING=1 x{100,200}$/);
+  },
+});
