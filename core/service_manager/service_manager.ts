@@ -85,6 +85,7 @@ export class ServiceManager implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#failed = true; // what is still on its way is nobody's business any more
     this.#rpc.close("The process is ending");
     this.#worker.terminate();
   }
