@@ -54,7 +54,7 @@ async function startAndAsk(): Promise<void> {
     `${config.path}/postern.yaml`,
     `listeners: [{ address: "127.0.0.1:0" }]\nadmin: { address: "${
       hostPort(admin)
-    }" }\nplugins: { static: {} }\n`,
+    }", token: "0123456789abcdef" }\nplugins: { static: {} }\n`,
   );
   const [, ...entry] = instruction("ENTRYPOINT");
   const [, ...health] = instruction("HEALTHCHECK");
