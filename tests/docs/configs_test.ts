@@ -6,12 +6,15 @@ import { formatProblem } from "../../core/config/problem.ts";
 import { parseAgentFile } from "../../plugins/ws-agent/agent/agent_file.ts";
 import { readTokenFile } from "../../plugins/ws-agent/auth/token_file.ts";
 import { blocks } from "./blocks.ts";
+import { pages } from "./pages.ts";
 
 const ignore = !MAY_RUN_COMMANDS;
 const ROOT = new URL("../../", import.meta.url);
 const PLUGIN_PAGES = new URL("docs/plugins/", ROOT);
-/** Pages that show parts of a config as well; what has listeners is whole. */
-const PAGES = ["README.md", "docs/configuration.md"];
+/** Where configs of services have what they write; here it is the folder of the config. */
+const STATE_FOLDER = "/var/lib/postern/";
+/** Pages of plugins, above; the plugin that is written on a page is not declared. */
+const CHECKED_ELSEWHERE = /^docs\/(?:plugins\/|writing-a-plugin)/;
 const VARIABLES = {
   EU_WEST_TOKEN: "a token",
   DB_PASSWORD: "a password",
@@ -65,7 +68,7 @@ async function surroundings(): Promise<AsyncDisposable & { readonly path: string
 async function checkAll(page: string, configs: readonly string[], folder: string): Promise<void> {
   for (const config of configs) {
     const file = `${folder}/postern.yaml`;
-    await Deno.writeTextFile(file, config);
+    await Deno.writeTextFile(file, config.replaceAll(STATE_FOLDER, `${folder}/`));
     const { code, stderr } = await runHere("check", "--config", file);
     assert.deepEqual([code, stderr], [0, ""], `${page} shows a config that is refused:\n${config}`);
   }
@@ -76,9 +79,9 @@ Deno.test({
   ignore,
   async fn() {
     await using folder = await surroundings();
-    const pages = await pluginPages();
-    assert.deepEqual(pages, (await declaredPlugins()).map((name) => `${name}.md`).toSorted());
-    for (const page of pages) {
+    const names = await pluginPages();
+    assert.deepEqual(names, (await declaredPlugins()).map((name) => `${name}.md`).toSorted());
+    for (const page of names) {
       const yaml = blocks(await Deno.readTextFile(new URL(page, PLUGIN_PAGES)), "yaml");
       const configs = yaml.filter((text) => !isTokenFile(text));
       assert.ok(configs.length > 0, `${page} shows no config`);
@@ -103,27 +106,34 @@ Deno.test({
 });
 
 Deno.test({
-  name: "check takes every whole config of the README and of docs/configuration.md",
+  name: "check takes every whole config of the README and of the pages below docs",
   ignore,
   async fn() {
     await using folder = await surroundings();
-    for (const page of PAGES) {
-      const configs = blocks(await Deno.readTextFile(new URL(page, ROOT)), "yaml")
-        .filter((config) => /^listeners:/m.test(config));
-      assert.ok(configs.length > 0, `${page} shows no config`);
-      await checkAll(page, configs, folder.path);
+    let checked = 0;
+    for (const page of await pages()) {
+      if (CHECKED_ELSEWHERE.test(page.path)) continue;
+      const configs = blocks(page.text, "yaml").filter((config) => /^listeners:/m.test(config));
+      await checkAll(page.path, configs, folder.path);
+      checked += configs.length;
     }
+    assert.ok(checked > 8, `${checked} configs`);
   },
 });
 
 Deno.test({
-  name: "the agent's config in the README is one",
+  name: "every agent's config of the README and of the pages below docs is one",
   ignore,
   async fn() {
-    const page = await Deno.readTextFile(new URL("README.md", ROOT));
-    const [text = assert.fail("There is none")] = blocks(page, "yaml").filter((one) => /^gateway:/.test(one));
-    const result = parseAgentFile({ text, file: "agent.yaml" }, () => "a-value");
-    assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), []);
+    let checked = 0;
+    for (const page of await pages()) {
+      for (const text of blocks(page.text, "yaml").filter((one) => /^gateway:/.test(one))) {
+        const result = parseAgentFile({ text, file: "agent.yaml" }, () => "a-value");
+        assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), [], page.path);
+        checked++;
+      }
+    }
+    assert.ok(checked > 3, `${checked} configs`);
   },
 });
 

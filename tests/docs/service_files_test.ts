@@ -112,3 +112,28 @@ Deno.test({
     }
   },
 });
+
+Deno.test({
+  name:
+    "docs/systemd/postern runs the gateway as the tasks do, from what docs/install.md and the image cache",
+  ignore,
+  async fn() {
+    const script = (await readUnit("postern")).replaceAll(/\\\n\s*/g, "");
+    const { tasks } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", DOCS)));
+    const asTask = script.match(/^exec .*$/m)?.[0].replace("exec /usr/local/bin/", "").replace(
+      " --cached-only",
+      "",
+    )
+      .replace("/opt/postern/", "").replace(' "$@"', "");
+    assert.equal(asTask, tasks.postern);
+
+    const entries = (text: string) =>
+      text.match(/cli\/main\.ts[^]*? plugins\//)?.[0].match(/[\w/]+(?:\.ts|\/)/g);
+    const dockerfile = await Deno.readTextFile(new URL("../Dockerfile", DOCS));
+    const run = dockerfile.split("\n").find((line) => line.startsWith("RUN")) ?? assert.fail();
+    assert.deepEqual(
+      entries(await Deno.readTextFile(new URL("install.md", DOCS))),
+      entries(run.replaceAll(/[",]+/g, "")),
+    );
+  },
+});
