@@ -3,7 +3,7 @@ export const EXIT = {
   fine: 0,
   /** Wrong config or usage. */
   wrongUsage: 1,
-  /** The address is in use, a permission is missing, a part did not come up. */
+  /** The address is in use, a permission is missing, a part did not come up; or a fault of its own. */
   couldNotStart: 2,
   /** Authentication was refused. */
   lostForGood: 3,

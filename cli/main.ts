@@ -1,3 +1,5 @@
 import { runCli } from "./cli.ts";
+import { endOnUncaught } from "./last_resort.ts";
 
+endOnUncaught();
 Deno.exit(await runCli(Deno.args));
