@@ -54,6 +54,10 @@ export function createProgram(): Command {
     .addCommand(accessCommand())
     .addCommand(tokenCommand())
     .addCommand(completionsCommand())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  deno task postern gateway\n  deno task postern http 3000 --name demo\n  deno task postern http --help",
+    )
     .showHelpAfterError("(postern --help shows the commands)");
 }
 

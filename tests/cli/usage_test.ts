@@ -30,6 +30,10 @@ Deno.test({
       assert.match(help, new RegExp(`^Examples?:\n  deno task (?:postern )?${name}\\b`, "m"), help);
       for (const { long } of command.options) assert.ok(help.includes(`${long}`), `${long} in ${help}`);
     }
+    const { code, stdout } = await runHere("--help");
+    assert.equal(code, 0);
+    assert.match(stdout, /^Examples:\n  deno task postern /m);
+    for (const command of commands) assert.match(stdout, new RegExp(`^  ${command.name()} `, "m"));
   },
 });
 
