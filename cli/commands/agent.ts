@@ -92,7 +92,7 @@ async function serve(
     await manager?.tell("ready", "Running");
     const lost = await Promise.race([signals.next(), host.lost]);
     if (lost) throw new CommandError(`The gateway refuses this agent: ${lost.reason}`, EXIT.lostForGood);
-    void manager?.tell("stopping", "Waiting for open connections to finish");
+    await manager?.tell("stopping", "Waiting for open connections to finish");
     const stopping = host.stop(GRACE_MS);
     void signals.next().then(() => host.stopNow());
     if (!await stopping) throw new CommandError("", EXIT.interrupted);

@@ -94,8 +94,8 @@ async function serve(
     const end = endSignal();
     await manager?.tell("ready", "Serving"); // and not before, when a signal would still end the process
     await end;
-    void manager?.tell("stopping", "Waiting for open connections to finish");
     const again = endSignal();
+    await manager?.tell("stopping", "Waiting for open connections to finish");
     return await Promise.race([supervisor.drain(), again.then(() => supervisor.stop()).then(() => false)]);
   } finally {
     stopWatching.abort();

@@ -25,10 +25,18 @@ class StandIn implements Disposable {
     this.#socket = Deno.listenDatagram({ transport: "unixpacket", path: this.path });
   }
 
-  /** The assignments of the next datagram. */
+  /** The assignments of the next datagram. Rejects when none comes. */
   async next(): Promise<string[]> {
-    const [bytes] = await this.#socket.receive();
-    return new TextDecoder().decode(bytes).trimEnd().split("\n");
+    const receiving = this.#socket.receive();
+    receiving.catch(() => {}); // the socket is closed when nobody waits any more
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error("Nothing was told in half a minute")), 30_000);
+    try {
+      const [bytes] = await Promise.race([receiving, late]);
+      return new TextDecoder().decode(bytes).trimEnd().split("\n");
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -67,7 +75,8 @@ Deno.test({
     assert.deepEqual(await manager.next(), ["RELOADING=1", "STATUS=Reading the config again"]);
     assert.deepEqual(await manager.next(), ["READY=1", "STATUS=Serving"]);
 
-    await Deno.writeTextFile(config, `${good}READY: 1\n`);
+    await Deno.writeTextFile(`${config}.new`, `${good}READY: 1\n`);
+    await Deno.rename(`${config}.new`, config); // in one step: half a config is another mistake
     assert.equal((await manager.next())[0], "RELOADING=1");
     const [state, status = "", ...more] = await manager.next();
     assert.deepEqual([state, more], ["READY=1", []]);
