@@ -32,7 +32,7 @@ Deno.test({
     }
     const { code, stdout } = await runHere("--help");
     assert.equal(code, 0);
-    assert.match(stdout, /^Examples:\n  deno task postern /m);
+    assert.match(stdout, /^Examples:\n {2}deno task postern /m);
     for (const command of commands) assert.match(stdout, new RegExp(`^  ${command.name()} `, "m"));
   },
 });
