@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compileArgs, planBinaries, TARGETS } from "../../tools/compile.ts";
+import { compileArgs, planBinaries, TARGETS } from "../../cli/compile.ts";
 
 const OWN = "x86_64-unknown-linux-gnu";
 
