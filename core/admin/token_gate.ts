@@ -40,10 +40,22 @@ export class TokenGate {
     this.replace(token);
   }
 
-  /** Asks for another token from now on, or for none. */
-  replace(token: string | undefined): void {
+  /**
+   * Asks for another token from now on, or for none.
+   *
+   * @returns Whether that is another one than before.
+   */
+  replace(token: string | undefined): boolean {
+    const before = this.#digest;
     this.#digest = token === undefined ? undefined : sha256(token);
     this.#failures.clear(); // whoever failed with the new token before it was in force starts anew
+    if (before === undefined || this.#digest === undefined) return before !== this.#digest;
+    return !timingSafeEqual(before, this.#digest);
+  }
+
+  /** Whether there is a token at all. */
+  get required(): boolean {
+    return this.#digest !== undefined;
   }
 
   /**
@@ -53,8 +65,13 @@ export class TokenGate {
    * @param source The address of the one who asks.
    */
   check(authorization: string | undefined, source: string): TokenVerdict {
+    return this.checkToken(/^Bearer +([^ ]+) *$/i.exec(authorization ?? "")?.[1], source);
+  }
+
+  /** Judges a token that came by another way, as {@link check} does. */
+  checkToken(token: string | undefined, source: string): TokenVerdict {
     if (this.#digest === undefined) return "ok";
-    const verdict = this.#judge(this.#digest, authorization, source);
+    const verdict = this.#judge(this.#digest, token, source);
     if (verdict !== "ok") this.#refused[verdict]++;
     return verdict;
   }
@@ -75,10 +92,9 @@ export class TokenGate {
     return this.#failures.size;
   }
 
-  #judge(digest: Uint8Array, authorization: string | undefined, source: string): TokenVerdict {
+  #judge(digest: Uint8Array, token: string | undefined, source: string): TokenVerdict {
     // Looked at before the token: someone who guesses must not learn from the answer that a guess was right.
     if (this.#blocked(source)) return "blocked";
-    const token = /^Bearer +([^ ]+) *$/i.exec(authorization ?? "")?.[1];
     if (token === undefined) return "missing";
     // Digests have one length whatever was sent, and their bytes say nothing about the token's.
     if (this.#equal(sha256(token), digest)) return "ok";

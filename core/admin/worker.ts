@@ -46,10 +46,11 @@ function gatewayOver(rpc: Rpc<AdminMethods>): AdminMethods {
     status: () => rpc.call("status"),
     readiness: () => rpc.call("readiness"),
     metrics: () => rpc.call("metrics"),
-    connections: (limit) => rpc.call("connections", limit),
+    connections: (limit, filter) => rpc.call("connections", limit, filter),
     closeConnection: (id) => rpc.call("closeConnection", id),
-    tunnels: (limit) => rpc.call("tunnels", limit),
+    tunnels: (limit, filter) => rpc.call("tunnels", limit, filter),
     closeTunnel: (id) => rpc.call("closeTunnel", id),
     routes: () => rpc.call("routes"),
+    live: (after) => rpc.call("live", after),
   };
 }

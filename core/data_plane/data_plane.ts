@@ -22,6 +22,7 @@ import { LogOnce } from "./log_once.ts";
 import { DataPlaneMetrics } from "./metrics.ts";
 import { type Listener, Listeners } from "./listeners.ts";
 import { Router } from "./router.ts";
+import { connectionFilter } from "./row_filter.ts";
 import { CancelRoutes, type FindCancel } from "./postgres_cancel.ts";
 import type { PlaneIdentity, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
@@ -152,8 +153,9 @@ export class DataPlane {
   }
 
   /** At most `limit` rows, oldest first. */
-  rows(limit: number): ConnectionRow[] {
-    return this.#connections.values().take(limit).map((connection) => connection.record.row()).toArray();
+  rows(limit: number, filter?: string): ConnectionRow[] {
+    return this.#connections.values().map((connection) => connection.record.row())
+      .filter(connectionFilter(filter)).take(limit).toArray();
   }
 
   /** Ends one connection. False when there is none with this id. */

@@ -62,10 +62,11 @@ export interface PlaneMethods extends Methods {
   holdDecisions(): void;
   releaseDecisions(): void;
   report(): Promise<PlaneReport>;
-  rows(limit: number): ConnectionRow[];
+  /** @param filter See `row_filter.ts`. */
+  rows(limit: number, filter?: string): ConnectionRow[];
   closeConnection(id: string): boolean;
-  /** Of the inline plugins. @param limit Rows at most. */
-  tunnels(limit: number): PlaneTunnels;
+  /** Of the inline plugins. @param limit Rows at most. @param filter See `row_filter.ts`. */
+  tunnels(limit: number, filter?: string): PlaneTunnels;
   /** Whether one of the inline plugins had this tunnel, and ended it. */
   closeTunnel(id: string): boolean;
   /** Where the session is that this key cancels, if it runs through this plane. */

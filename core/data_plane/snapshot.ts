@@ -1,3 +1,4 @@
+import type { LogEvent } from "../log.ts";
 import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "../plugin/reports.ts";
 
 /** A counter or gauge with its labels, as plain data. `name` has no `postern_` prefix. */
@@ -94,6 +95,38 @@ export interface GatewayStatus {
   readonly reloadError?: string;
 }
 
+/** What the charts of the dashboard are drawn from: counts since the start, at one moment. */
+export interface LiveSample {
+  /** Milliseconds since 1970. */
+  readonly time: number;
+  readonly connections: { readonly active: number; readonly total: number };
+  readonly tunnels: number;
+  readonly bytes: { readonly in: number; readonly out: number };
+  /** Requests through http tunnels. */
+  readonly requests: number;
+  /** Refused connections by reason. */
+  readonly rejected: Readonly<Record<string, number>>;
+  /** Resident memory of the whole process, bytes. */
+  readonly memory: number;
+}
+
+/** Something that happened, as the log has it; what strangers repeat is one event with a count. */
+export interface RecentEvent extends LogEvent {
+  /** Counts up with every event, and with every repetition of one. */
+  readonly sequence: number;
+  /** How often it happened; the rest is of the last time. */
+  readonly count: number;
+}
+
+/** What is new since the last time. */
+export interface LiveReport {
+  readonly sample: LiveSample;
+  /** Oldest first. */
+  readonly events: readonly RecentEvent[];
+  /** That of the last event there was. */
+  readonly sequence: number;
+}
+
 /** What the admin worker may ask of the supervisor: this much and nothing else. */
 export interface AdminMethods {
   [method: string]: (...args: never[]) => unknown;
@@ -103,13 +136,15 @@ export interface AdminMethods {
   metrics(): Promise<
     { readonly planes: readonly MetricsSnapshot[]; readonly plugins: readonly MetricSample[] }
   >;
-  /** At most `limit` rows, oldest first. */
-  connections(limit: number): Promise<readonly ConnectionRow[]>;
+  /** At most `limit` rows, oldest first. @param filter What must stand somewhere in a row, in any case. */
+  connections(limit: number, filter?: string): Promise<readonly ConnectionRow[]>;
   /** False when there is no such connection. */
   closeConnection(id: string): Promise<boolean>;
-  /** At most `limit` rows, oldest first. */
-  tunnels(limit: number): Promise<readonly GatewayTunnel[]>;
+  /** As {@link connections}. */
+  tunnels(limit: number, filter?: string): Promise<readonly GatewayTunnel[]>;
   /** False when there is no such tunnel. */
   closeTunnel(id: string): Promise<boolean>;
   routes(): Promise<readonly (RouteInfo & { readonly plugin: string })[]>;
+  /** What goes on now. @param after Only events with a higher sequence. */
+  live(after: number): Promise<LiveReport>;
 }

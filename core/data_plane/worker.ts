@@ -59,9 +59,9 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
       const plugins = Object.fromEntries(await Promise.all(told));
       return { open: started().size, metrics: started().snapshot(), plugins };
     },
-    rows: (limit) => started().rows(limit),
+    rows: (limit, filter) => started().rows(limit, filter),
     closeConnection: (id) => started().closeConnection(id),
-    tunnels: (limit) => tunnelsOf(inline, limit),
+    tunnels: (limit, filter) => tunnelsOf(inline, limit, filter),
     closeTunnel: (id) => [...inline.values()].some((running) => running.closeTunnel(id)),
     findCancel: (key) => started().cancels.keys.find(key),
     stopAccepting() {

@@ -1,10 +1,10 @@
 import type { PlaneReport, PlaneTunnels } from "../data_plane/methods.ts";
-import { sumBy } from "../data_plane/metrics.ts";
 import type {
   AdminMethods,
   ConnectionRow,
   GatewayStatus,
   GatewayTunnel,
+  LiveReport,
   MetricsSnapshot,
   PluginRow,
 } from "../data_plane/snapshot.ts";
@@ -12,6 +12,7 @@ import { oldestTunnels } from "../data_plane/tunnels.ts";
 import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/reports.ts";
 import type { PluginReport } from "../plugin/running.ts";
 import { VERSION } from "../version.ts";
+import { liveSample } from "./live_sample.ts";
 import { mergeSamples } from "./merge_samples.ts";
 import { type CheckedPlugin } from "./plugins.ts";
 import { PLANE_PERMISSIONS, type Supervisor } from "./supervisor.ts";
@@ -23,7 +24,7 @@ const REPORT_TIMEOUT_MS = 2000;
 const TUNNELS_IN_STATUS = 100;
 
 /** What every part said at one moment. A part that is down, or late, is missing. */
-interface Reports {
+export interface Reports {
   readonly planes: readonly PlaneReport[];
   /** By plugin: one report from each data plane for an inline plugin, one in all for an isolated one. */
   readonly plugins: ReadonlyMap<string, readonly PluginReport[]>;
@@ -44,33 +45,32 @@ export class Overview {
       status: () => this.#status(),
       readiness: () => this.#readiness(),
       metrics: () => this.#metrics(),
-      connections: (limit) => this.#connections(limit),
+      connections: (limit, filter) => this.#connections(limit, filter),
       closeConnection: (id) => this.#closeConnection(id),
-      tunnels: async (limit) => (await this.#tunnels(limit)).rows,
+      tunnels: async (limit, filter) => (await this.#tunnels(limit, filter)).rows,
       closeTunnel: (id) => this.#closeTunnel(id),
       routes: () => this.#routes(),
+      live: (after) => this.#live(after),
     };
   }
 
   async #status(): Promise<GatewayStatus> {
     const { startedAt, planes, draining, listeners, reloadError, limits } = this.#supervisor;
     const [reports, tunnels] = await Promise.all([this.#collect(), this.#tunnels(TUNNELS_IN_STATUS)]);
-    const metrics = reports.planes.map((report) => report.metrics);
-    const bytes = sumBy(metrics, "bytes_total", "direction");
-    const ended = Object.values(sumBy(metrics, "connections_total", "result")).reduce((a, b) => a + b, 0);
+    const { connections, bytes, rejected, memory } = liveSample(reports, limits.open);
     return {
       version: VERSION,
       startedAt,
       threads: planes.length,
       draining,
       listeners,
-      connections: { active: limits.open, total: ended + limits.open },
+      connections,
       tunnels: { active: tunnels.active, oldest: tunnels.rows },
-      bytes: { in: bytes["in"] ?? 0, out: bytes["out"] ?? 0 },
-      rejected: sumBy(metrics, "rejected_total", "reason"),
+      bytes,
+      rejected,
       plugins: this.#pluginRows(reports),
       certificates: this.#supervisor.certificates,
-      memory: Deno.memoryUsage().rss,
+      memory,
       ...(reloadError !== undefined && { reloadError }),
     };
   }
@@ -98,9 +98,15 @@ export class Overview {
     };
   }
 
-  async #connections(limit: number): Promise<ConnectionRow[]> {
+  async #live(after: number): Promise<LiveReport> {
+    const { limits, recent } = this.#supervisor;
+    const sample = liveSample(await this.#collect(), limits.open);
+    return { sample, events: recent.since(after), sequence: recent.sequence };
+  }
+
+  async #connections(limit: number, filter?: string): Promise<ConnectionRow[]> {
     const rows = await Promise.all(
-      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("rows", limit))),
+      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("rows", limit, filter))),
     );
     return rows.flatMap((some) => some ?? []).sort((a, b) => a.since - b.since).slice(0, limit);
   }
@@ -112,9 +118,9 @@ export class Overview {
     return found.includes(true);
   }
 
-  async #tunnels(limit: number): Promise<PlaneTunnels> {
+  async #tunnels(limit: number, filter?: string): Promise<PlaneTunnels> {
     const answers = await Promise.all(
-      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("tunnels", limit))),
+      this.#supervisor.planes.map(({ rpc }) => inTime(rpc?.call("tunnels", limit, filter))),
     );
     const known = answers.filter((answer) => answer !== undefined);
     const rows: GatewayTunnel[] = known.flatMap((answer) => answer.rows);

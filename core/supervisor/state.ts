@@ -18,6 +18,7 @@ import type { LogWriter } from "./log_writer.ts";
 import type { ManagedWorker, WorkerTimes } from "./managed_worker.ts";
 import { warnOfMissingCertificates } from "./missing_certificates.ts";
 import type { CheckedPlugin } from "./plugins.ts";
+import { RecentEvents } from "./recent_events.ts";
 
 /** A config that was checked whole, plugins included. */
 export interface Prepared {
@@ -35,6 +36,7 @@ export interface PluginUnit {
 export class GatewayState {
   readonly log: Log;
   readonly writer: LogWriter;
+  readonly recent = new RecentEvents();
   /** How every worker is watched. */
   readonly times: Partial<WorkerTimes>;
   readonly limits = new SharedLimits();
@@ -67,7 +69,7 @@ export class GatewayState {
     this.prepared = prepared;
     this.writer = writer;
     this.times = times;
-    this.log = createLog("supervisor", prepared.config.log.level, (event) => writer.write(event));
+    this.log = createLog("supervisor", prepared.config.log.level, (event) => this.#tell(event));
   }
 
   get config(): GatewayConfig {
@@ -120,11 +122,16 @@ export class GatewayState {
     warnOfMissingCertificates(this.plugins, this.settings().certificates, this.log);
   }
 
+  #tell(event: LogEvent): void {
+    this.writer.write(event);
+    this.recent.add(event);
+  }
+
   /** What every worker may call: it reports what happens. */
   logMethods(): LogBatchMethods {
     return {
       log: (events: readonly LogEvent[], dropped: number) => {
-        for (const event of events) this.writer.write(event);
+        for (const event of events) this.#tell(event);
         if (dropped > 0) this.writer.addDropped(dropped);
       },
     };

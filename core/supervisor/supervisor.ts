@@ -16,6 +16,7 @@ import { Overview } from "./overview.ts";
 import { planPlane } from "./plane_worker.ts";
 import { planPluginUnit } from "./plugin_worker.ts";
 import type { CheckedPlugin } from "./plugins.ts";
+import type { RecentEvents } from "./recent_events.ts";
 import { Reloading } from "./reloading.ts";
 import { GatewayState, type PluginUnit, type Prepared } from "./state.ts";
 import { drainPlane, stopAll, within } from "./stopping.ts";
@@ -113,6 +114,11 @@ export class Supervisor {
 
   get limits(): SharedLimits {
     return this.#state.limits;
+  }
+
+  /** What happened last. */
+  get recent(): RecentEvents {
+    return this.#state.recent;
   }
 
   get draining(): boolean {
