@@ -2,9 +2,15 @@ import { type Context, Hono } from "hono";
 import type { AdminMethods } from "../data_plane/snapshot.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
+import type { Access } from "./access.ts";
+import { FORM_PATHS, MAX_FORM_BYTES } from "./dashboard/form.ts";
+import { PAGES } from "./dashboard/layout.tsx";
+import { addDashboard, faultPage } from "./dashboard/routes.tsx";
 import type { HostGuard } from "./host_guard.ts";
-import { renderMetrics } from "./prometheus.ts";
+import type { LiveHub } from "./live_hub.ts";
 import { maskField, maskText } from "./mask.ts";
+import { wantsPage } from "./negotiation.ts";
+import { renderMetrics } from "./prometheus.ts";
 import { FAILURE_WINDOW_MS, type TokenGate } from "./token_gate.ts";
 
 /** What the server knows of a request beside the request. */
@@ -14,7 +20,9 @@ export interface AdminBindings {
 }
 
 export interface AdminAppOptions {
-  readonly gate: TokenGate;
+  readonly access: Access;
+  /** Whoever made it stops it. */
+  readonly live: LiveHub;
   readonly guard: HostGuard;
   readonly log: Log;
   /** How long the supervisor may take to answer. @default 5000 */
@@ -39,20 +47,35 @@ const MAX_ROWS = 10_000;
 const MAX_REASONS = 32;
 const MAX_REASON_LENGTH = 300;
 
-/** No page of ours is framed, sniffed, kept, or lets anything else be loaded into it. */
+/** No page of ours is framed, sniffed, or lets anything else be loaded into it. */
 const SECURITY_HEADERS = {
-  "content-security-policy":
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
   "x-frame-options": "DENY",
-  "referrer-policy": "no-referrer",
   "cross-origin-resource-policy": "same-origin",
   "cross-origin-opener-policy": "same-origin",
-  "cache-control": "no-store",
+} as const;
+
+/** What is no page loads nothing, sends nothing, and tells nobody where it was. */
+const DATA_HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "referrer-policy": "no-referrer",
+} as const;
+
+/** A page loads what is ours, and nothing that stands in the page itself. */
+const PAGE_HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+  // With `no-referrer` a browser leaves the origin out of what its forms send, and that is what we know them by.
+  "referrer-policy": "same-origin",
 } as const;
 
 /** Read by load balancers and init systems, which have no token. */
 const HEALTH_CHECKS: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+
+/** Beside these, for who is about to log in: the page for that, and what it looks like. */
+const OPEN_PAGES = /^\/(?:login|assets\/[a-z.]{1,32})$/;
 
 /** The supervisor did not answer in time. */
 class NoAnswer extends Error {}
@@ -64,23 +87,31 @@ class NoAnswer extends Error {}
  * the token; only then is it looked at.
  */
 export function adminApp(gateway: AdminMethods, options: AdminAppOptions): AdminApp {
-  const { gate, guard, log, answerTimeoutMs = 5_000 } = options;
+  const { access, live, guard, log, answerTimeoutMs = 5_000 } = options;
+  const { gate } = access;
   const ask = <T>(answer: Promise<T>) => within(answerTimeoutMs, answer);
   const app: AdminApp = new Hono();
 
   app.use(async (c, next) => {
     await next();
-    for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.header(name, value);
+    const isPage = c.res.headers.get("content-type")?.startsWith("text/html");
+    const headers = { ...SECURITY_HEADERS, ...(isPage ? PAGE_HEADERS : DATA_HEADERS) };
+    for (const [name, value] of Object.entries(headers)) c.header(name, value);
+    if (!c.res.headers.has("cache-control")) c.header("cache-control", "no-store");
   });
   app.use(async (c, next) => oversized(c) ?? await next());
   app.use(async (c, next) => {
     const refusal = guard.refusal(c.req.raw);
     return refusal === undefined ? await next() : fail(c, refusal.status, refusal.code, refusal.message);
   });
+  app.use(async (c, next) => formFromNowhere(c) ?? await next());
   app.use(async (c, next) =>
-    HEALTH_CHECKS.has(c.req.path) ? await next() : unauthorized(c, gate) ?? await next()
+    HEALTH_CHECKS.has(c.req.path) || OPEN_PAGES.test(c.req.path)
+      ? await next()
+      : notAdmitted(c, access) ?? await next()
   );
 
+  addDashboard(app, gateway, { access, log, ask });
   app.get("/", (c) => json(c, PLACES));
   app.get("/healthz", (c) => c.text("ok\n"));
   app.get("/readyz", async (c) => {
@@ -101,7 +132,7 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
   app.get("/api/v1/connections", async (c) => {
     const limit = parseLimit(c.req.query("limit"));
     if (limit === undefined) return badLimit(c);
-    const rows = await ask(gateway.connections(limit + 1));
+    const rows = await ask(gateway.connections(limit + 1, c.req.query("filter")));
     return json(c, { connections: rows.slice(0, limit), truncated: rows.length > limit });
   });
   app.delete("/api/v1/connections/:id", async (c) => {
@@ -111,7 +142,7 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
   app.get("/api/v1/tunnels", async (c) => {
     const limit = parseLimit(c.req.query("limit"));
     if (limit === undefined) return badLimit(c);
-    const rows = await ask(gateway.tunnels(limit + 1));
+    const rows = await ask(gateway.tunnels(limit + 1, c.req.query("filter")));
     return json(c, { tunnels: rows.slice(0, limit), truncated: rows.length > limit });
   });
   app.delete("/api/v1/tunnels/:id", async (c) => {
@@ -119,11 +150,32 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
     return closed ? c.body(null, 204) : fail(c, 404, "not_found", "No such tunnel");
   });
 
+  app.get("/api/v1/events", (c) => {
+    const headers = {
+      "content-type": "text/event-stream",
+      "cache-control": "no-store, no-transform", // compressed, events would wait for others
+      "x-accel-buffering": "no",
+    };
+    if (c.req.method === "HEAD") return c.body(null, 200, headers); // nobody would read the stream
+    const after = parseSequence(c.req.header("last-event-id"));
+    const stream = live.open({ after, permitted: access.permission(c) });
+    return stream === undefined
+      ? fail(c, 503, "too_many_listeners", "Too many listen already, or the gateway is stopping")
+      : c.body(stream, 200, headers);
+  });
+
+  for (const { path } of PAGES) app.all(path, (c) => wrongMethod(c, "GET, HEAD"));
+  for (const path of FORM_PATHS) {
+    app.all(path, (c) => wrongMethod(c, path === "/login" ? "GET, HEAD, POST" : "POST"));
+  }
   for (const path of Object.keys(PLACES.places)) app.all(path, (c) => wrongMethod(c, "GET, HEAD"));
   for (const rows of ["connections", "tunnels"]) {
     app.all(`/api/v1/${rows}/:id`, (c) => wrongMethod(c, "DELETE"));
   }
-  app.notFound((c) => fail(c, 404, "not_found", "Nothing here; GET / lists what there is"));
+  app.notFound((c) => {
+    if (wantsPage(c)) return faultPage(c, "Not found", "There is nothing here.", 404);
+    return fail(c, 404, "not_found", "Nothing here; GET / lists what there is");
+  });
   app.onError((error, c) => {
     log.error("admin_request_failed", { path: c.req.path, error: maskText(messageOf(error)) });
     return failure(c, error);
@@ -131,34 +183,66 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
   return app;
 }
 
-/** `GET /`, until there is a page for people. */
+/** `GET /`, for those who ask for no page. */
 const PLACES = {
   name: "Postern",
   places: {
-    "/": "this list",
+    "/": "this list; the dashboard for a browser",
     "/healthz": "200 while the process is alive; no token",
     "/readyz": "200 when every plugin is ready, else 503 with a line for each that is not; no token",
     "/metrics": "for Prometheus",
     "/api/v1/status": "the gateway as a whole",
     "/api/v1/connections":
-      "open connections, oldest first; ?limit=; DELETE /api/v1/connections/ID closes one",
+      "open connections, oldest first; ?limit=, ?filter=; DELETE /api/v1/connections/ID closes one",
     "/api/v1/tunnels":
-      "agents that are connected, oldest first; ?limit=; DELETE /api/v1/tunnels/ID disconnects one",
+      "agents that are connected, oldest first; ?limit=, ?filter=; DELETE /api/v1/tunnels/ID disconnects one",
     "/api/v1/plugins": "plugins, their state and what each was granted",
     "/api/v1/routes": "what goes where",
+    "/api/v1/events": "what goes on, once a second, as server-sent events",
   },
 } as const;
 
-/** Nothing here takes a body, so none is read, and whoever sends one is told before it arrives. */
+/** Only forms have a body. No other is read, and whoever sends one is told before it arrives. */
 function oversized(c: AdminContext): Response | undefined {
   const { headers } = c.req.raw;
   let bytes = c.req.url.length;
   for (const [name, value] of headers) bytes += name.length + value.length;
   if (bytes > MAX_HEADER_BYTES) return fail(c, 431, "headers_too_large", "Request headers over 16 KiB");
-  if (headers.has("transfer-encoding") || Number(headers.get("content-length") ?? 0) !== 0) {
+  const length = Number(headers.get("content-length") ?? 0);
+  if (c.req.method === "POST" && FORM_PATHS.has(c.req.path)) {
+    if (!headers.has("transfer-encoding") && length <= MAX_FORM_BYTES) return undefined;
+    return fail(c, 413, "body_too_large", "Forms have a Content-Length of 8 KiB at most");
+  }
+  if (headers.has("transfer-encoding") || length !== 0) {
     return fail(c, 413, "body_not_allowed", "Requests to the admin side have no body");
   }
   return undefined;
+}
+
+/** Every browser says where a form came from. What does not is none, or an old one that anybody can use. */
+function formFromNowhere(c: AdminContext): Response | undefined {
+  if (c.req.method !== "POST" || !FORM_PATHS.has(c.req.path)) return undefined;
+  if (c.req.header("origin") !== undefined || c.req.header("sec-fetch-site") === "same-origin") {
+    return undefined;
+  }
+  return fail(c, 403, "cross_origin", "Forms are for browsers, which say where they were; use the API");
+}
+
+/**
+ * A session lets somebody look, and use the forms of the pages, which have a token of their own. A cookie is sent
+ * along whoever makes a browser send it, so by itself it changes nothing.
+ */
+function notAdmitted(c: AdminContext, access: Access): Response | undefined {
+  const { method, path } = c.req;
+  if (!access.gate.required) return undefined;
+  const looks = method === "GET" || method === "HEAD";
+  if (looks || (method === "POST" && FORM_PATHS.has(path))) {
+    if (access.session(c) !== undefined) return undefined;
+    if (wantsPage(c) && c.req.header("authorization") === undefined) {
+      return c.redirect(looks ? `/login?${new URLSearchParams({ next: path })}` : "/login", 303);
+    }
+  }
+  return unauthorized(c, access.gate);
 }
 
 function unauthorized(c: AdminContext, gate: TokenGate): Response | undefined {
@@ -184,11 +268,13 @@ function wrongMethod(c: AdminContext, allow: string): Response {
 
 /** The answer to something that was thrown. Its own words go to the log: nobody knows what is in them. */
 function failure(c: AdminContext, error: unknown): Response {
-  if (error instanceof NoAnswer) return fail(c, 504, "no_answer", "The gateway did not answer in time");
+  const tell = (status: 500 | 503 | 504, code: string, message: string) =>
+    wantsPage(c) ? faultPage(c, "Not now", message, status) : fail(c, status, code, message);
+  if (error instanceof NoAnswer) return tell(504, "no_answer", "The gateway did not answer in time");
   if (error instanceof GatewayError && error.code === "rpc-closed") {
-    return fail(c, 503, "stopping", "The gateway is stopping");
+    return tell(503, "stopping", "The gateway is stopping");
   }
-  return fail(c, 500, "internal", "Could not answer; the log says why");
+  return tell(500, "internal", "Could not answer; the log says why");
 }
 
 function fail(c: AdminContext, status: FailStatus, code: string, message: string): Response {
@@ -214,6 +300,10 @@ function parseLimit(text: string | undefined): number | undefined {
   if (text === undefined) return DEFAULT_ROWS;
   const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   return limit >= 1 && limit <= MAX_ROWS ? limit : undefined;
+}
+
+function parseSequence(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 function badLimit(c: AdminContext): Response {

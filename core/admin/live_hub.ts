@@ -91,9 +91,10 @@ export class LiveHub {
     this.#timer = undefined;
     if (this.#listeners.size === 0 || this.#stopped) return;
     const began = performance.now();
+    const asking = [...this.#listeners]; // one that comes meanwhile may have seen less than what is asked for
     this.#asking = true;
     try {
-      this.#tell(await this.#live(this.#oldestWanted()));
+      this.#tell(await this.#live(this.#oldestWanted()), asking);
     } catch {
       // It will be asked again; who listens sees that nothing comes but heartbeats.
     } finally {
@@ -111,12 +112,13 @@ export class LiveHub {
     return oldest;
   }
 
-  #tell({ sample, events, sequence }: LiveReport): void {
+  #tell({ sample, events, sequence }: LiveReport, listeners: readonly Listener[]): void {
     this.#sequence = sequence;
     this.#history.push(sample);
     if (this.#history.length > MAX_HISTORY) this.#history.shift();
     const text = message("sample", sample);
-    for (const listener of this.#listeners) {
+    for (const listener of listeners) {
+      if (!this.#listeners.has(listener)) continue; // it has left
       const after = listener.after ?? sequence;
       const news = events.filter((event) => event.sequence > after)
         .map((event) => message("happened", event, event.sequence));
@@ -153,5 +155,7 @@ export class LiveHub {
 
 /** JSON has no line breaks of its own, so one line of data is all of it. */
 function message(event: string, data: unknown, id?: number): string {
-  return `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data, maskField)}\n\n`;
+  return `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${
+    JSON.stringify(data, maskField)
+  }\n\n`;
 }

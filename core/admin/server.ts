@@ -2,9 +2,12 @@ import type { AdminMethods } from "../data_plane/snapshot.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { formatHostPort } from "../net/address.ts";
+import { Access } from "./access.ts";
 import { type AdminApp, adminApp } from "./api.ts";
 import type { AdminSettings, BoundAddress } from "./contract.ts";
 import { HostGuard, isLoopback } from "./host_guard.ts";
+import { LiveHub } from "./live_hub.ts";
+import { Sessions } from "./sessions.ts";
 import { TokenGate } from "./token_gate.ts";
 
 /** The admin side, listening. */
@@ -33,7 +36,8 @@ const STOP_GRACE_MS = 1_000;
  */
 export function startAdmin(settings: AdminSettings, gateway: AdminMethods, log: Log): AdminServer {
   checkToken(settings, settings.token);
-  const gate = new TokenGate(settings.token);
+  const [gate, sessions] = [new TokenGate(settings.token), new Sessions()];
+  const live = new LiveHub({ live: (after) => gateway.live(after) });
   const requests = new InFlight();
   const { hostname } = settings;
   let app: AdminApp | undefined = undefined; // needs the port, which is known only when listening
@@ -42,7 +46,8 @@ export function startAdmin(settings: AdminSettings, gateway: AdminMethods, log: 
     return app.fetch(request, { source: remoteAddr.hostname });
   });
   const address = { hostname: server.addr.hostname, port: server.addr.port };
-  app = adminApp(gateway, { gate, guard: new HostGuard(settings, address), log });
+  const access = new Access({ gate, sessions, port: address.port });
+  app = adminApp(gateway, { access, live, guard: new HostGuard(settings, address), log });
   log.info("admin_listening", { address: formatHostPort({ host: hostname, port: address.port }) });
 
   let stopped: Promise<void> | undefined;
@@ -50,9 +55,12 @@ export function startAdmin(settings: AdminSettings, gateway: AdminMethods, log: 
     address,
     reload({ token }) {
       checkToken(settings, token);
-      gate.replace(token);
+      if (!gate.replace(token)) return;
+      sessions.endAll(); // whoever is to stay knows the new token
+      live.closeAll();
     },
     stop() {
+      live.stop(); // its streams would never end
       stopped ??= within(STOP_GRACE_MS, server.shutdown());
       return stopped;
     },

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import type { ConnectionRow, GatewayTunnel } from "../../../core/data_plane/snapshot.ts";
 import { GatewayError } from "../../../core/errors.ts";
 import { adminApp } from "../../../core/admin/api.ts";
+import { Access } from "../../../core/admin/access.ts";
 import { HostGuard } from "../../../core/admin/host_guard.ts";
+import { LiveHub } from "../../../core/admin/live_hub.ts";
+import { Sessions } from "../../../core/admin/sessions.ts";
 import { TokenGate } from "../../../core/admin/token_gate.ts";
 import { SILENT_LOG } from "../../../core/log.ts";
 import { fakeGateway, openAdmin, request, STATUS } from "./harness.ts";
@@ -207,8 +210,10 @@ Deno.test("a gateway that is stopping is 503, anything else that goes wrong 500"
 Deno.test("a gateway that does not answer in time is 504, and its late failure harms nobody", async () => {
   const { promise, reject } = Promise.withResolvers<never>();
   const address = { hostname: "127.0.0.1", port: 9090 };
-  const app = adminApp(fakeGateway({ routes: () => promise }), {
-    gate: new TokenGate(),
+  const gateway = fakeGateway({ routes: () => promise });
+  const app = adminApp(gateway, {
+    access: new Access({ gate: new TokenGate(), sessions: new Sessions(), port: address.port }),
+    live: new LiveHub({ live: gateway.live }),
     guard: new HostGuard(address, address),
     log: SILENT_LOG,
     answerTimeoutMs: 1,

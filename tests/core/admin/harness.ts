@@ -1,7 +1,7 @@
 import type { AdminSettings, AdminWorkerMethods, BoundAddress } from "../../../core/admin/contract.ts";
 import { adminPermissions } from "../../../core/admin/permissions.ts";
 import { startAdmin } from "../../../core/admin/server.ts";
-import type { AdminMethods, GatewayStatus } from "../../../core/data_plane/snapshot.ts";
+import type { AdminMethods, GatewayStatus, LiveReport } from "../../../core/data_plane/snapshot.ts";
 import { createLog, type LogEvent } from "../../../core/log.ts";
 import { openRpc } from "../../../core/rpc.ts";
 import { granted } from "../../support/permissions.ts";
@@ -85,6 +85,7 @@ export function fakeGateway(overrides: Partial<AdminMethods> = {}): AdminMethods
     tunnels: () => Promise.resolve([]),
     closeTunnel: () => Promise.resolve(false),
     routes: () => Promise.resolve([]),
+    live: () => Promise.resolve(LIVE),
     ...overrides,
   };
 }
@@ -109,6 +110,20 @@ export const STATUS: GatewayStatus = {
     status: { ready: true },
   }],
   memory: 50_000_000,
+};
+
+export const LIVE: LiveReport = {
+  sample: {
+    time: 1_700_000_000_000,
+    connections: { active: 2, total: 9 },
+    tunnels: 0,
+    bytes: { in: 1_000, out: 2_000 },
+    requests: 4,
+    rejected: { unknown_name: 3 },
+    memory: 50_000_000,
+  },
+  events: [],
+  sequence: 0,
 };
 
 export interface HttpAnswer {
