@@ -92,6 +92,14 @@
   const DARK = ["#7fb0ff", "#ffa36b", "#7bd694", "#d3a4ff", "#f0cd5b", "#67d8ea", "#9aa5b1"];
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
+  /** Where the axis of bytes may have its lines. */
+  const POWERS_OF_TWO = Array.from({ length: 50 }, (_, i) => 2 ** i);
+
+  /** The time of day where the browser is. */
+  function clock(seconds) {
+    return new Date(seconds * 1000).toLocaleTimeString("en-GB");
+  }
+
   class Chart {
     #element;
     #series;
@@ -140,9 +148,17 @@
       return {
         ...this.#size(),
         scales: { y: { range: (_, min, max) => [Math.min(0, min ?? 0), Math.max(1, (max ?? 0) * 1.1)] } },
-        axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map((tick) => this.#format(tick)) }],
+        axes: [
+          { ...axis, space: 80, values: (_, ticks) => ticks.map((tick) => clock(tick)) },
+          {
+            ...axis,
+            size: 70,
+            ...(this.#format === bytesText && { incrs: POWERS_OF_TWO }),
+            values: (_, ticks) => ticks.map((tick) => this.#format(tick)),
+          },
+        ],
         series: [
-          { value: "{HH}:{mm}:{ss}" },
+          { value: (_, seconds) => seconds === null || seconds === undefined ? "–" : clock(seconds) },
           ...series.map(({ label }, i) => ({
             label,
             value,

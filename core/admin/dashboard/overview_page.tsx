@@ -30,7 +30,11 @@ export function OverviewPage({ frame, status, live }: {
       )}
       <dl class="tiles">
         <Tile name="connections.active" title="Connections" value={numberText(sample.connections.active)} />
-        <Tile name="connections.total" title="since the start" value={numberText(sample.connections.total)} />
+        <Tile
+          name="connections.total"
+          title="Connections in all"
+          value={numberText(sample.connections.total)}
+        />
         <Tile name="tunnels" title="Tunnels" value={numberText(sample.tunnels)} />
         <Tile name="requests" title="Requests" value={numberText(sample.requests)} />
         <Tile name="bytes.in" title="Received from clients" value={bytesText(sample.bytes.in)} />

@@ -20,7 +20,7 @@ export function Table<Row>({ caption, columns, rows, empty }: {
 }): Child {
   if (rows.length === 0) return <p class="empty">{empty}</p>;
   return (
-    <table role="table">
+    <table class="rows" role="table">
       <caption>{caption}</caption>
       <thead role="rowgroup">
         <tr role="row">
