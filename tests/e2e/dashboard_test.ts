@@ -72,7 +72,10 @@ Deno.test({
         await page.goto(`${url}${path}`);
         await sees(page, `document.getElementById("live").textContent === "live"`);
         if (path === "/") {
-          await sees(page, `document.querySelector(".u-legend")?.textContent.includes("<img src=x")`);
+          await sees(
+            page,
+            `document.querySelector('[data-chart="refusals"] .u-legend')?.textContent.includes("<img src=x")`,
+          );
         }
         for (const width of [1280, 400, 320]) {
           await page.setViewportSize({ width, height: 800 });

@@ -12,7 +12,8 @@ const SOON_MS = 14 * 24 * 60 * 60_000;
 
 export function CertificatesPage({ frame, certificates }: {
   readonly frame: Frame;
-  readonly certificates: readonly CertificateRow[];
+  /** Absent: the gateway does not tell. */
+  readonly certificates: readonly CertificateRow[] | undefined;
 }): Child {
   const now = Date.now();
   return (
@@ -33,8 +34,10 @@ export function CertificatesPage({ frame, certificates }: {
               cell: ({ nextAttempt }) => nextAttempt === undefined ? "–" : `${timeText(nextAttempt)} UTC`,
             },
           ]}
-          rows={certificates.slice(0, MAX_ROWS)}
-          empty="There is no certificate: the gateway cannot end TLS itself."
+          rows={certificates?.slice(0, MAX_ROWS) ?? []}
+          empty={certificates === undefined
+            ? "The gateway does not tell of its certificates."
+            : "There is no certificate: the gateway cannot end TLS itself."}
         />
       </div>
     </Page>

@@ -66,7 +66,7 @@ export function addDashboard(app: AdminApp, gateway: AdminMethods, options: Dash
     return <PluginsPage frame={frame} plugins={(await ask(gateway.status())).plugins} />;
   });
   page("/certificates", async (_c, frame) => {
-    return <CertificatesPage frame={frame} certificates={(await ask(gateway.status())).certificates ?? []} />;
+    return <CertificatesPage frame={frame} certificates={(await ask(gateway.status())).certificates} />;
   });
   page("/events", async (_c, frame) => {
     return <EventsPage frame={frame} events={(await ask(gateway.live(0))).events} />;
