@@ -1,12 +1,13 @@
 /** `deno task bench NAME [options]`: runs a bench, prints its tables, and writes its figures to `results/`. */
 import { stopPrograms } from "../support/processes.ts";
 import { type Bench, UsageError } from "./bench.ts";
+import { dashboard } from "./dashboard.ts";
 import { l4 } from "./l4.ts";
 import { mtls } from "./mtls.ts";
 import { pluginRtt } from "./plugin_rtt.ts";
 import { tunnel } from "./tunnel.ts";
 
-const BENCHES: readonly Bench[] = [l4, mtls, pluginRtt, tunnel];
+const BENCHES: readonly Bench[] = [dashboard, l4, mtls, pluginRtt, tunnel];
 const RESULTS = new URL("./results/", import.meta.url).pathname;
 
 async function main([name, ...args]: readonly string[]): Promise<number> {

@@ -31,7 +31,7 @@ export class TestBrowser implements AsyncDisposable {
     const { chromium } = await import("playwright-core");
     const browser = await chromium.launch({
       executablePath: findProgram("chromium") ?? "",
-      args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+      args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-lcd-text"],
       env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", LANG: "C" },
     });
     stack.defer(() => browser.close());
