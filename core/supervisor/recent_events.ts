@@ -61,7 +61,9 @@ export class RecentEvents {
   /** Takes note of what was logged, if it is worth that. */
   add(event: LogEvent): void {
     const byStrangers = BY_STRANGERS.has(event.event);
-    if (!byStrangers && (event.level === "debug" || event.level === "info") && !WORTH_A_LOOK.test(event.event)) {
+    if (
+      !byStrangers && (event.level === "debug" || event.level === "info") && !WORTH_A_LOOK.test(event.event)
+    ) {
       return;
     }
     if (!byStrangers) this.#keep(event);

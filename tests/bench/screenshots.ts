@@ -1,6 +1,6 @@
 /**
  * `deno task screenshots`: pictures of the dashboard for the README, in light at the width of a desk and in dark at
- * that of a phone, in front of a gateway that is made up: the pictures are the same whoever makes them.
+ * that of a phone, in front of a gateway that is made up, so that every page has something to show.
  */
 import { Access } from "../../core/admin/access.ts";
 import { adminApp } from "../../core/admin/api.ts";
