@@ -3,7 +3,7 @@
  * that of a phone, in front of a gateway that is made up, so that every page has something to show.
  */
 import { Access } from "../../core/admin/access.ts";
-import { adminApp } from "../../core/admin/api.ts";
+import { type AdminApp, adminApp } from "../../core/admin/api.ts";
 import { PAGES } from "../../core/admin/dashboard/layout.tsx";
 import { HostGuard } from "../../core/admin/host_guard.ts";
 import { LiveHub } from "../../core/admin/live_hub.ts";
@@ -22,7 +22,7 @@ const VIEWS = [
 
 const { gateway, filled } = madeUpGateway();
 const live = new LiveHub({ live: gateway.live, intervalMs: 10 });
-let app: ReturnType<typeof adminApp> | undefined;
+let app: AdminApp | undefined = undefined; // needs the port
 const server = Deno.serve(
   { hostname: "127.0.0.1", port: 0, onListen() {} },
   (request, { remoteAddr }) =>

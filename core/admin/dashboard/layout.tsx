@@ -1,4 +1,4 @@
-import type { Child, FC } from "hono/jsx";
+import type { Child } from "hono/jsx";
 import { assetPath } from "./assets.ts";
 
 /** What a page says about what was just done; the address of the page names one of these, and no text of its own. */
@@ -31,7 +31,7 @@ export interface Frame {
 }
 
 /** A whole page for somebody who is let in. */
-export const Page: FC<{ frame: Frame; children?: Child }> = ({ frame, children }) => {
+export function Page({ frame, children }: { readonly frame: Frame; readonly children?: Child }): Child {
   const title = PAGES.find(({ path }) => path === frame.path)?.title ?? "";
   return (
     <Document title={title} live>
@@ -64,24 +64,28 @@ export const Page: FC<{ frame: Frame; children?: Child }> = ({ frame, children }
       </main>
     </Document>
   );
-};
+}
 
 /** What every page has, whoever sees it. */
-export const Document: FC<{ title: string; live?: boolean; children?: Child }> = (
-  { title, live = false, children },
-) => (
-  <html lang="en">
-    <head>
-      <meta charset="utf-8" />
-      <meta name="viewport" content="width=device-width, initial-scale=1" />
-      <meta name="color-scheme" content="light dark" />
-      <title>{`${title} – Postern`}</title>
-      <link rel="icon" href={assetPath("icon.svg")} type="image/svg+xml" />
-      {live && <link rel="stylesheet" href={assetPath("uplot.css")} />}
-      <link rel="stylesheet" href={assetPath("dashboard.css")} />
-      {live && <script defer src={assetPath("uplot.js")}></script>}
-      {live && <script defer src={assetPath("dashboard.js")}></script>}
-    </head>
-    <body>{children}</body>
-  </html>
-);
+export function Document({ title, live = false, children }: {
+  readonly title: string;
+  readonly live?: boolean;
+  readonly children?: Child;
+}): Child {
+  return (
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>{`${title} – Postern`}</title>
+        <link rel="icon" href={assetPath("icon.svg")} type="image/svg+xml" />
+        {live && <link rel="stylesheet" href={assetPath("uplot.css")} />}
+        <link rel="stylesheet" href={assetPath("dashboard.css")} />
+        {live && <script defer src={assetPath("uplot.js")}></script>}
+        {live && <script type="module" src={assetPath("dashboard.js")}></script>}
+      </head>
+      <body>{children}</body>
+    </html>
+  );
+}
