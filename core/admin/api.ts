@@ -1,23 +1,18 @@
-import { type Context, Hono } from "hono";
+import { Hono } from "hono";
 import type { AdminMethods } from "../data_plane/snapshot.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Access } from "./access.ts";
-import { FORM_PATHS, MAX_FORM_BYTES } from "./dashboard/form.ts";
+import { formFromNowhere, notAdmitted, oversized } from "./admission.ts";
+import { type AdminBindings, type AdminContext, fail, json } from "./answers.ts";
+import { FORM_PATHS } from "./dashboard/form.ts";
 import { PAGES } from "./dashboard/layout.tsx";
 import { addDashboard, faultPage } from "./dashboard/routes.tsx";
 import type { HostGuard } from "./host_guard.ts";
 import type { LiveHub } from "./live_hub.ts";
-import { maskField, maskText } from "./mask.ts";
+import { maskText } from "./mask.ts";
 import { wantsPage } from "./negotiation.ts";
 import { renderMetrics } from "./prometheus.ts";
-import { FAILURE_WINDOW_MS, type TokenGate } from "./token_gate.ts";
-
-/** What the server knows of a request beside the request. */
-export interface AdminBindings {
-  /** The address of whoever asks. */
-  readonly source: string;
-}
 
 export interface AdminAppOptions {
   readonly access: Access;
@@ -31,13 +26,6 @@ export interface AdminAppOptions {
 
 /** The admin side as an application: `fetch(request, { source })`. */
 export type AdminApp = Hono<{ Bindings: AdminBindings }>;
-type AdminContext = Context<{ Bindings: AdminBindings }>;
-
-/** Status codes that {@link fail} answers with. */
-type FailStatus = 400 | 401 | 403 | 404 | 405 | 413 | 421 | 429 | 431 | 500 | 503 | 504;
-
-/** Names and values together. The server reads up to 400 KiB; a browser sends less than 4 KiB. */
-const MAX_HEADER_BYTES = 16 * 1024;
 
 /** Rows of `/api/v1/connections` and `/api/v1/tunnels` when nothing else is asked for, and at most. */
 const DEFAULT_ROWS = 1_000;
@@ -71,12 +59,6 @@ const PAGE_HEADERS = {
   "referrer-policy": "same-origin",
 } as const;
 
-/** Read by load balancers and init systems, which have no token. */
-const HEALTH_CHECKS: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
-
-/** Beside these, for who is about to log in: the page for that, and what it looks like. */
-const OPEN_PAGES = /^\/(?:login|assets\/[a-z.]{1,32})$/;
-
 /** The supervisor did not answer in time. */
 class NoAnswer extends Error {}
 
@@ -105,11 +87,7 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
     return refusal === undefined ? await next() : fail(c, refusal.status, refusal.code, refusal.message);
   });
   app.use(async (c, next) => formFromNowhere(c) ?? await next());
-  app.use(async (c, next) =>
-    HEALTH_CHECKS.has(c.req.path) || OPEN_PAGES.test(c.req.path)
-      ? await next()
-      : notAdmitted(c, access) ?? await next()
-  );
+  app.use(async (c, next) => notAdmitted(c, access) ?? await next());
 
   addDashboard(app, gateway, { access, log, ask });
   app.get("/", (c) => json(c, PLACES));
@@ -202,65 +180,6 @@ const PLACES = {
   },
 } as const;
 
-/** Only forms have a body. No other is read, and whoever sends one is told before it arrives. */
-function oversized(c: AdminContext): Response | undefined {
-  const { headers } = c.req.raw;
-  let bytes = c.req.url.length;
-  for (const [name, value] of headers) bytes += name.length + value.length;
-  if (bytes > MAX_HEADER_BYTES) return fail(c, 431, "headers_too_large", "Request headers over 16 KiB");
-  const length = Number(headers.get("content-length") ?? 0);
-  if (c.req.method === "POST" && FORM_PATHS.has(c.req.path)) {
-    if (!headers.has("transfer-encoding") && length <= MAX_FORM_BYTES) return undefined;
-    return fail(c, 413, "body_too_large", "Forms have a Content-Length of 8 KiB at most");
-  }
-  if (headers.has("transfer-encoding") || length !== 0) {
-    return fail(c, 413, "body_not_allowed", "Requests to the admin side have no body");
-  }
-  return undefined;
-}
-
-/** Every browser says where a form came from. What does not is none, or an old one that anybody can use. */
-function formFromNowhere(c: AdminContext): Response | undefined {
-  if (c.req.method !== "POST" || !FORM_PATHS.has(c.req.path)) return undefined;
-  if (c.req.header("origin") !== undefined || c.req.header("sec-fetch-site") === "same-origin") {
-    return undefined;
-  }
-  return fail(c, 403, "cross_origin", "Forms are for browsers, which say where they were; use the API");
-}
-
-/**
- * A session lets somebody look, and use the forms of the pages, which have a token of their own. A cookie is sent
- * along whoever makes a browser send it, so by itself it changes nothing.
- */
-function notAdmitted(c: AdminContext, access: Access): Response | undefined {
-  const { method, path } = c.req;
-  if (!access.gate.required) return undefined;
-  const looks = method === "GET" || method === "HEAD";
-  if (looks || (method === "POST" && FORM_PATHS.has(path))) {
-    if (access.session(c) !== undefined) return undefined;
-    if (wantsPage(c) && c.req.header("authorization") === undefined) {
-      return c.redirect(looks ? `/login?${new URLSearchParams({ next: path })}` : "/login", 303);
-    }
-  }
-  return unauthorized(c, access.gate);
-}
-
-function unauthorized(c: AdminContext, gate: TokenGate): Response | undefined {
-  switch (gate.check(c.req.header("authorization"), c.env.source)) {
-    case "ok":
-      return undefined;
-    case "blocked":
-      c.header("retry-after", String(FAILURE_WINDOW_MS / 1000));
-      return fail(c, 429, "too_many_failures", "Too many wrong tokens from this address; wait a minute");
-    case "missing":
-      c.header("www-authenticate", 'Bearer realm="postern"');
-      return fail(c, 401, "token_missing", "Send the admin token as Authorization: Bearer");
-    case "wrong":
-      c.header("www-authenticate", 'Bearer realm="postern", error="invalid_token"');
-      return fail(c, 401, "token_wrong", "This is not the admin token");
-  }
-}
-
 function wrongMethod(c: AdminContext, allow: string): Response {
   c.header("allow", allow);
   return fail(c, 405, "method_not_allowed", `Use ${allow}`);
@@ -275,19 +194,6 @@ function failure(c: AdminContext, error: unknown): Response {
     return tell(503, "stopping", "The gateway is stopping");
   }
   return tell(500, "internal", "Could not answer; the log says why");
-}
-
-function fail(c: AdminContext, status: FailStatus, code: string, message: string): Response {
-  return json(c, { error: { code, message } }, status);
-}
-
-function json(c: AdminContext, value: unknown, status: 200 | FailStatus = 200): Response {
-  // Read as HTML by mistake it must still be text, so what could open a tag is written as its number.
-  const text = JSON.stringify(value, maskField).replaceAll(
-    /[<>&\u2028\u2029]/g,
-    (character) => "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0"),
-  );
-  return c.body(text + "\n", status, { "content-type": "application/json; charset=utf-8" });
 }
 
 function reasonLine(reason: string): string {

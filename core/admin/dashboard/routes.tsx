@@ -1,9 +1,9 @@
-import type { Context } from "hono";
 import type { Child } from "hono/jsx";
 import type { AdminMethods } from "../../data_plane/snapshot.ts";
 import type { Log } from "../../log.ts";
 import type { Access } from "../access.ts";
-import type { AdminApp, AdminBindings } from "../api.ts";
+import type { AdminContext } from "../answers.ts";
+import type { AdminApp } from "../api.ts";
 import { wantsPage } from "../negotiation.ts";
 import { findAsset } from "./assets.ts";
 import { CertificatesPage } from "./certificates_page.tsx";
@@ -16,8 +16,6 @@ import { OverviewPage } from "./overview_page.tsx";
 import { PluginsPage } from "./plugins_page.tsx";
 import { addressOf, type Asked, PAGE_ROWS } from "./table.tsx";
 import { TunnelsPage } from "./tunnels_page.tsx";
-
-type AdminContext = Context<{ Bindings: AdminBindings }>;
 
 export interface DashboardOptions {
   readonly access: Access;
