@@ -88,6 +88,33 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "the admin API finds connections by a text in their rows, and tells what goes on while somebody listens",
+  ignore,
+  async fn() {
+    await using echo = startEcho();
+    await using gateway = await gatewayTo(echo.target, 2);
+    using client = await (await SshLikeClient.connect(gateway.port())).greeted();
+    await client.echo("hello");
+    const found = async (filter: string) =>
+      (await get<Connections>(gateway, `connections?filter=${filter}`)).connections.length;
+    assert.deepEqual([await found("STATIC"), await found("no-such")], [1, 0]);
+
+    const stream = await fetch(`${gateway.adminUrl}/api/v1/events`, { headers: { "last-event-id": "0" } });
+    const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader();
+    let heard = "";
+    while (!heard.includes("event: happened")) {
+      heard += (await reader?.read())?.value ?? assert.fail("It ended");
+    }
+    await reader?.cancel();
+    const sample = JSON.parse(/^event: sample\ndata: (.*)$/m.exec(heard)?.[1] ?? "");
+    assert.deepEqual(sample.connections, { active: 1, total: 1 });
+    assert.ok(sample.bytes.in >= "hello".length && sample.memory > 0);
+    assert.match(heard, /"from":"admin","event":"admin_listening"/);
+  },
+});
+
+Deno.test({
   name: "DELETE closes one connection, whichever thread has it; the others go on",
   ignore,
   async fn() {

@@ -310,7 +310,9 @@ Deno.test("a button's form closes what it names, and comes back to the same rows
   assert.deepEqual(await act("t2"), [303, "/tunnels?filter=a+b&page=2&notice=tunnel-gone"]);
   assert.deepEqual(closed, ["t1"]);
   assert.match(await dashboard.page("/tunnels?notice=tunnel-closed", cookie), /The tunnel is disconnected/);
-  assert.doesNotMatch(await dashboard.page("/tunnels?notice=<b>anything", cookie), /anything/);
+  for (const notice of ["<b>anything", "toString", ""]) {
+    assert.doesNotMatch(await dashboard.page(`/tunnels?notice=${notice}`, cookie), /anything|class="notice"/);
+  }
 });
 
 const FORGED: readonly { what: string; headers: Record<string, string>; token?: string; status: number }[] = [
@@ -353,6 +355,11 @@ Deno.test("one session's form token is none in another, and none without a sessi
   const [alice, bob] = [await dashboard.logIn(), await dashboard.logIn()];
   const token = formTokenOf(await dashboard.page("/", alice));
   assert.equal((await dashboard.post("/tunnels/close", { token, id: "t1" }, { cookie: bob })).status, 403);
+  const authorization = `Bearer ${TOKEN}`;
+  assert.equal(
+    (await dashboard.post("/tunnels/close", { token: "", id: "t1" }, { authorization })).status,
+    403,
+  );
   assert.deepEqual(closed, []);
 });
 
