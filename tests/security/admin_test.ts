@@ -24,6 +24,8 @@ const EVERYWHERE = [
   "/api/v1/connections",
   "/api/v1/plugins",
   "/api/v1/routes",
+  "/tunnels",
+  "/plugins",
   "/nothing",
 ];
 const HEALTH_CHECKS = ["/healthz", "/readyz"];
