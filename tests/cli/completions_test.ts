@@ -106,7 +106,9 @@ Deno.test({
     await Deno.writeTextFile(script, SCRIPTS.fish);
     const asked = COMPLETED.map(([words]) => `echo :; complete -C ${quote(["postern", ...words].join(" "))}`);
     const args = ["--no-config", "-c", [`source ${script}`, ...asked].join("; ")];
-    const { stdout } = await runOrThrow("fish", { args, cwd: folder.path });
+    // As root it makes itself a home where there is none.
+    await using home = await temporaryFolder();
+    const { stdout } = await runOrThrow("fish", { args, cwd: folder.path, env: { HOME: home.path } });
     const answers = stdout.split(":\n").slice(1).map((answer) =>
       answer.split("\n").filter(Boolean).map((line) => line.replace(/\t.*/, "").replaceAll("\\", ""))
         .toSorted()

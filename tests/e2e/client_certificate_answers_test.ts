@@ -172,7 +172,7 @@ socket.on("error", ({ code }) => console.log(code));`;
   },
   async psql(version, files) {
     const parameters = {
-      sslcert: files?.cert ?? "/nonexistent",
+      sslcert: files?.cert ?? "/nonexistent/client.pem",
       ...(files && { sslkey: files.key }),
       ssl_min_protocol_version: version,
       ssl_max_protocol_version: version,
