@@ -61,7 +61,7 @@ export class AgentEndpoint {
   constructor(tools: EndpointTools) {
     this.#tools = tools;
     this.#sockets = new DataSockets({ node: tools.plane.node, clock: tools.clock });
-    this.#data = new DataEndpoint(this.#sockets, tools.plane);
+    this.#data = new DataEndpoint({ sockets: this.#sockets, plane: tools.plane, clock: tools.clock });
   }
 
   /** Connections whose agents are not in yet. */

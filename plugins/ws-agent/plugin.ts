@@ -64,7 +64,6 @@ export interface WsAgentTools {
 
 /** How long connections that come out of node tunnels may take to finish when the gateway is about to end. */
 const NODE_DRAIN_MS = 30_000;
-const NEVER_ABORTED = new AbortController().signal;
 
 /** Lets agents in, and brings the public to their services. One in each data plane; what they share is the registry. */
 export class WsAgentPlugin implements Plugin {
@@ -137,13 +136,8 @@ export class WsAgentPlugin implements Plugin {
       counters: this.#udpCounters,
       limits: () => this.#config.limits,
       nextId: () => `${flowPrefix}${(flowsBegun++).toString(36)}`,
-      open: (connection) =>
-        streams.tryOpen({
-          key: udpKey(connection.destination.port),
-          protocol: "udp",
-          connection,
-          signal: NEVER_ABORTED,
-        }),
+      open: (connection, signal) =>
+        streams.tryOpen({ key: udpKey(connection.destination.port), protocol: "udp", connection, signal }),
     }, initial.portsAddress);
     const registrar = new Registrar({
       ...shared,

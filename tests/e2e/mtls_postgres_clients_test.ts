@@ -137,7 +137,10 @@ for (const leg of ["plain", "TLS"] as const) {
       const big = await psql("SELECT repeat('z', 3000000)", options);
       assert.equal(big.rows[0]?.length, 3_000_000, big.stderr);
       const { parameters: _, ...anonymous } = options;
-      const refused = await psql("SELECT 1", { ...anonymous, parameters: { sslcert: "/nonexistent/client.pem" } });
+      const refused = await psql("SELECT 1", {
+        ...anonymous,
+        parameters: { sslcert: "/nonexistent/client.pem" },
+      });
       assert.notEqual(refused.code, 0);
       await there.gateway.logged("access", ({ reason }) => reason === "tls_no_certificate");
     },

@@ -237,6 +237,9 @@ export class PlainAgent implements AsyncDisposable {
 }
 
 function come(agent: PlainAgent, connect: PlainConnect): void {
+  const isTold = ({ type, payload }: PlainMessage) =>
+    type === TYPE.registerOk && payload.toHex() === connect.service;
+  if (!agent.received.some(isTold)) return agent.refuse(connect, "unknown service");
   agent.acknowledge(connect);
   agent.fetch(connect.id).catch(() => {}); // the client has left
 }

@@ -73,15 +73,18 @@ export type ControlMessage =
   | ({ readonly type: "accessGranted" } & AccessGranted)
   | { readonly type: "accessFail"; readonly reason: string }
   | { readonly type: "accessEnded"; readonly accessId: Uuid; readonly reason: string }
-  | {
-    readonly type: "connect";
-    readonly serviceId: Uuid;
-    readonly connectionId: Uuid;
-    readonly clientAddress: string;
-  }
+  | Connect
   | { readonly type: "connectAck"; readonly connectionId: Uuid }
   | { readonly type: "connectFail"; readonly connectionId: Uuid; readonly reason: string }
   | { readonly type: "heartbeat"; readonly time: number }
   | { readonly type: "heartbeatAck"; readonly time: number }
   | { readonly type: "unregister"; readonly serviceId: Uuid }
   | { readonly type: "disconnect"; readonly reason: string };
+
+/** Tells a plain agent of a public connection, which it is to come for. */
+export interface Connect {
+  readonly type: "connect";
+  readonly serviceId: Uuid;
+  readonly connectionId: Uuid;
+  readonly clientAddress: string;
+}

@@ -6,7 +6,9 @@ import {
   type PlaneContext,
   writeAll,
 } from "../../../core/plugin/mod.ts";
+import type { Clock } from "../clock.ts";
 import { relayUntil } from "../relay_until.ts";
+import { LINGER_MS } from "../turn_away.ts";
 import { WebSocketBytes } from "../websocket/web_socket_bytes.ts";
 import { nodeOfConnection, parseConnectionId } from "./connection_id.ts";
 import type { DataSockets, GiveSocket } from "./data_sockets.ts";
@@ -43,10 +45,18 @@ export interface DataRequest {
 export class DataEndpoint {
   readonly #sockets: DataSockets;
   readonly #plane: Pick<PlaneContext, "node" | "neighbours" | "openOn">;
+  readonly #clock: Clock;
 
-  constructor(sockets: DataSockets, plane: Pick<PlaneContext, "node" | "neighbours" | "openOn">) {
+  constructor(
+    { sockets, plane, clock }: {
+      readonly sockets: DataSockets;
+      readonly plane: Pick<PlaneContext, "node" | "neighbours" | "openOn">;
+      readonly clock: Clock;
+    },
+  ) {
     this.#sockets = sockets;
     this.#plane = plane;
+    this.#clock = clock;
   }
 
   /** @returns `undefined`: no connection waits under this id, or not any more. The id is used up otherwise. */
@@ -73,14 +83,10 @@ export class DataEndpoint {
     try {
       if ("node" in arrival) {
         const upstream = await this.#plane.openOn(arrival.node, DATA_PURPOSE, connection);
-        try {
-          await writeAll(upstream, arrival.seen);
-          await relayUntil(signal, stream, upstream);
-        } finally {
-          closeQuietly(upstream);
-        }
+        await this.#pass(arrival.seen, stream, upstream, signal);
         return;
       }
+      // The signal needs no heed from here on: it is aborted when the stream is closed, and that is met by whoever reads.
       await writeAll(stream, arrival.response);
       const { promise: closed, resolve } = Promise.withResolvers<void>();
       const transport = closing(stream, resolve);
@@ -90,6 +96,32 @@ export class DataEndpoint {
       // It has gone, or the other data plane: who waits for it is told when the time is over.
     } finally {
       closeQuietly(stream);
+    }
+  }
+
+  /** Owns the upstream. A WebSocket that the other data plane has closed is over in both directions, whatever its agent does. */
+  async #pass(
+    seen: Uint8Array,
+    stream: ByteStream,
+    upstream: ByteStream,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let stop = () => {};
+    const client: ByteStream = {
+      read: (into) => stream.read(into),
+      write: (data) => stream.write(data),
+      closeWrite: () => {
+        stop = this.#clock.after(LINGER_MS, () => closeQuietly(stream));
+        return stream.closeWrite();
+      },
+      close: () => stream.close(),
+    };
+    try {
+      await writeAll(upstream, seen);
+      await relayUntil(signal, client, upstream);
+    } finally {
+      stop();
+      closeQuietly(upstream);
     }
   }
 }

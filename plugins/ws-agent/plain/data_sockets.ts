@@ -1,25 +1,26 @@
-import { type ByteStream, closeQuietly, GatewayError, type NodeId } from "../../../core/plugin/mod.ts";
+import { closeQuietly, GatewayError, type NodeId } from "../../../core/plugin/mod.ts";
 import type { Clock } from "../clock.ts";
 import type { Uuid } from "../control/messages.ts";
 import { HttpRefusal } from "../http/refusal.ts";
 import { newConnectionId } from "./connection_id.ts";
+import type { DataSocket } from "./data_stream.ts";
 
 /** What an agent may take to come for a connection: as long as it has for the header of a stream. */
 const FETCH_MS = 10_000;
-/** Over all agents of a data plane: an agent that comes for none keeps out no more than its own streams. */
+/** Over all agents of a data plane; each of them has a bound of its own below that. */
 const MAX_WAITING = 4096;
 
 /** A public connection that its agent was told of. */
 export interface Awaited {
   readonly id: Uuid;
   /** Rejects when nobody has come for it in time, or it was given up. */
-  readonly socket: Promise<ByteStream>;
+  readonly socket: Promise<DataSocket>;
   /** Nobody may have it any more. Harmless when it has its socket, or was given up before. */
   giveUp(error: Error): void;
 }
 
 /** Gives a connection its data WebSocket, and that to whoever waits for it. Closes it, when it comes too late. */
-export type GiveSocket = (socket: ByteStream) => void;
+export type GiveSocket = (socket: DataSocket) => void;
 
 /** The public connections of one data plane that wait for their agents' data WebSockets, by ids that are good once. */
 export class DataSockets {
@@ -43,7 +44,7 @@ export class DataSockets {
       throw new HttpRefusal(503, "Too many connections wait for agents to come for them");
     }
     const id = newConnectionId(this.#node);
-    const { promise, resolve, reject } = Promise.withResolvers<ByteStream>();
+    const { promise, resolve, reject } = Promise.withResolvers<DataSocket>();
     let isOver = false;
     const end = () => {
       stop();

@@ -1,6 +1,6 @@
 import { type ByteStream, closeQuietly, formatHostPort, GatewayError } from "../../../core/plugin/mod.ts";
 import type { Clock } from "../clock.ts";
-import type { ControlMessage, Uuid } from "../control/messages.ts";
+import type { Connect, Uuid } from "../control/messages.ts";
 import { HttpRefusal } from "../http/refusal.ts";
 import { printable } from "../auth/printable.ts";
 import type { AgentLink, Opening } from "../session/agent_link.ts";
@@ -13,9 +13,14 @@ export interface PlainLinkTools {
   readonly sockets: DataSockets;
   /** The control WebSocket, to be closed at the end. */
   readonly control: { close(): void };
-  /** Says something to the agent. */
-  send(message: ControlMessage): void;
+  /** Tells the agent of a connection. */
+  connect(message: Connect): void;
+  /** @param time Milliseconds since 1970. */
+  heartbeat(time: number): void;
 }
+
+/** Connections that one agent is to come for: those of others have room beside it. */
+const MAX_AWAITED = 512;
 
 /** The control WebSocket of a plain agent, and one for each connection that it has come for. */
 export class PlainLink implements AgentLink, DataStreamHost {
@@ -24,10 +29,12 @@ export class PlainLink implements AgentLink, DataStreamHost {
   readonly #tools: PlainLinkTools;
   readonly #end = Promise.withResolvers<SessionEnd>();
   readonly #awaited = new Map<Uuid, Awaited>();
-  readonly #open = new Set<DataStream>();
+  readonly #streams = new Set<DataStream>();
   /** The next answer to a heartbeat, while somebody waits for it. */
   #pong: PromiseWithResolvers<void> | undefined;
   #isOver = false;
+  /** Whether what the agent says is read now. Else, that it is there is taken for granted. */
+  isHeard = false;
   bytesRead = 0;
   bytesWritten = 0;
   lastHeardAt: number;
@@ -43,7 +50,7 @@ export class PlainLink implements AgentLink, DataStreamHost {
   }
 
   get streams(): number {
-    return 1 + this.#awaited.size + this.#open.size;
+    return 1 + this.#awaited.size + this.#streams.size;
   }
 
   /** Such an agent opens none but for what it is told of. */
@@ -57,20 +64,20 @@ export class PlainLink implements AgentLink, DataStreamHost {
   async open({ service, connection, signal }: Opening): Promise<ByteStream> {
     if (this.#isOver) throw gone();
     if (signal.aborted) throw new GatewayError("dial-failed", "The client left");
+    if (this.#awaited.size >= MAX_AWAITED) {
+      throw new HttpRefusal(503, "Its agent has too many connections to come for");
+    }
     const awaited = this.#tools.sockets.expect();
     const { id, socket, giveUp } = awaited;
     const left = () => giveUp(new HttpRefusal(502, "The client left"));
     this.#awaited.set(id, awaited);
     signal.addEventListener("abort", left);
-    this.#tools.send({
-      type: "connect",
-      serviceId: service.id,
-      connectionId: id,
-      clientAddress: formatHostPort({ host: connection.source.address, port: connection.source.port }),
-    });
+    const { source: { address, port } } = connection;
+    const clientAddress = formatHostPort({ host: address, port });
     try {
+      this.#tools.connect({ type: "connect", serviceId: service.id, connectionId: id, clientAddress });
       const stream = new DataStream(await socket, this);
-      this.#open.add(stream);
+      this.#streams.add(stream);
       if (!this.#isOver) return stream;
       stream.close();
       throw gone();
@@ -99,8 +106,9 @@ export class PlainLink implements AgentLink, DataStreamHost {
 
   ping(): Promise<void> {
     if (this.#isOver) return Promise.reject(gone());
+    if (!this.isHeard) return Promise.resolve();
     this.#pong ??= Promise.withResolvers();
-    this.#tools.send({ type: "heartbeat", time: this.clock.wall() });
+    this.#tools.heartbeat(this.clock.wall());
     return this.#pong.promise;
   }
 
@@ -112,7 +120,7 @@ export class PlainLink implements AgentLink, DataStreamHost {
     this.#isOver = true;
     closeQuietly(this.#tools.control);
     for (const { giveUp } of this.#awaited.values()) giveUp(gone());
-    for (const stream of this.#open) stream.close();
+    for (const stream of this.#streams) stream.close();
     this.#pong?.reject(gone());
     this.#end.resolve(end);
   }
@@ -127,7 +135,7 @@ export class PlainLink implements AgentLink, DataStreamHost {
   }
 
   over(stream: DataStream): void {
-    this.#open.delete(stream);
+    this.#streams.delete(stream);
   }
 }
 

@@ -3,7 +3,7 @@ import type { ByteStream } from "../../../core/plugin/mod.ts";
 import type { Clock } from "../clock.ts";
 import { decodeControl, encodeControl } from "../control/codec.ts";
 import { ControlFault } from "../control/fault.ts";
-import type { ControlMessage } from "../control/messages.ts";
+import type { Connect, ControlMessage, Uuid } from "../control/messages.ts";
 import { formatReason, type ReasonWord } from "../control/reason.ts";
 import type { AgentSpeech, Introduction } from "../session/agent_speech.ts";
 import { answerAll, answerRegister, type ConversationTools } from "../session/conversation.ts";
@@ -31,6 +31,9 @@ export class PlainSpeech implements AgentSpeech {
   readonly link: PlainLink;
   readonly #messages: MessageSocket;
   readonly #outgoing: Outgoing;
+  /** Connections of a service come only behind the answer that tells the agent its id. */
+  readonly #told = new Set<Uuid>();
+  #untold: Connect[] = [];
   /** How many answers the agent owes us. */
   #owed = 0;
   #isConversing = false;
@@ -49,8 +52,13 @@ export class PlainSpeech implements AgentSpeech {
     const { replay, clock, sockets } = tools;
     this.#messages = new MessageSocket(transport, { role: "server", replay });
     this.#outgoing = new Outgoing(this.#messages.bytes, false);
-    const send = (message: ControlMessage) => this.#send(message);
-    this.link = new PlainLink({ clock, sockets, control: this.#messages.bytes, send });
+    this.link = new PlainLink({
+      clock,
+      sockets,
+      control: this.#messages.bytes,
+      connect: (message) => this.#connect(message),
+      heartbeat: (time) => this.heartbeat(time),
+    });
   }
 
   get onStalled(): (() => void) | undefined {
@@ -94,6 +102,7 @@ export class PlainSpeech implements AgentSpeech {
 
   welcome(session: TunnelSession): Promise<void> {
     this.#send({ type: "authOk", tunnelId: session.id });
+    this.link.isHeard = true;
     return Promise.resolve();
   }
 
@@ -139,10 +148,13 @@ export class PlainSpeech implements AgentSpeech {
         this.link.heartbeatAcked();
         return;
       case "register":
-        this.#send(await answerRegister(session, message, registrar));
+        this.link.isHeard = false; // a controller may take its time
+        this.#answerRegister(await answerRegister(session, message, registrar));
+        this.link.isHeard = true;
         return;
       case "unregister":
         await registrar.unregister(session, message.serviceId);
+        this.#told.delete(message.serviceId);
         return;
       case "connectAck": // its data WebSocket says the same
         return;
@@ -155,6 +167,20 @@ export class PlainSpeech implements AgentSpeech {
       default:
         return `A plain agent does not send ${message.type} here`;
     }
+  }
+
+  #answerRegister(answer: ControlMessage): void {
+    this.#send(answer);
+    if (answer.type !== "registerOk") return;
+    this.#told.add(answer.serviceId);
+    const waiting = this.#untold;
+    this.#untold = [];
+    for (const connect of waiting) this.#connect(connect);
+  }
+
+  #connect(message: Connect): void {
+    if (this.#told.has(message.serviceId)) this.#send(message);
+    else this.#untold.push(message);
   }
 
   async #receiveBytes(): Promise<Uint8Array | null> {

@@ -73,7 +73,7 @@ export class Admission {
     if (applicant.speech.firstStays && await this.#tools.presence.isThere(holder, applicant.connection)) {
       return this.#deny(applicant, {
         reason: "held",
-        message: "Another agent has these names, and is there",
+        message: "Another agent is in with this token, and is there",
       });
     }
     return await this.#open(applicant, grant, holder);

@@ -66,6 +66,7 @@ export class UdpFlow {
   readonly #peer: Deno.Addr;
   readonly #host: FlowHost;
   readonly #sender: DatagramSender;
+  readonly #ended = new AbortController();
   #stream: ByteStream | undefined;
 
   constructor(
@@ -115,9 +116,9 @@ export class UdpFlow {
     );
   }
 
-  /** Whether it takes up a stream of its tunnel. */
-  get hasStream(): boolean {
-    return this.#stream !== undefined && !this.isOver;
+  /** Aborted when it is over. */
+  get signal(): AbortSignal {
+    return this.#ended.signal;
   }
 
   /** Ends it, wherever it belongs. */
@@ -129,6 +130,7 @@ export class UdpFlow {
   close(): void {
     this.isOver = true;
     this.#drop(this.#sender.close(), "no_agent");
+    this.#ended.abort();
     closeQuietly(this.#stream);
   }
 

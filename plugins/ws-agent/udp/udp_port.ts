@@ -42,8 +42,12 @@ export interface PortTools {
   readonly memory: QueueMemory;
   readonly limits: () => UdpLimits;
   readonly nextId: () => string;
-  /** Opens a stream to the service. `undefined`: its agent is not there. May reject as `PublicStreams.tryOpen`. */
-  open(connection: ConnectionInfo): Promise<ByteStream | undefined>;
+  /**
+   * Opens a stream to the service. `undefined`: its agent is not there. May reject as `PublicStreams.tryOpen`.
+   *
+   * @param signal Aborted when the flow is over before it has its stream.
+   */
+  open(connection: ConnectionInfo, signal: AbortSignal): Promise<ByteStream | undefined>;
 }
 
 /** A public UDP port, with the flows that it has. */
@@ -228,14 +232,15 @@ export class UdpPort implements FlowHost {
     const { name, clock, open } = this.#tools;
     const destination = { address: this.#address, port: this.socket.port };
     const connection = { id, listener: name, source, destination, peer: source, protocol: "other" } as const;
+    const { signal } = flow;
     try {
-      return await open(connection);
+      return await open(connection, signal);
     } catch (error) {
       const isFull = error instanceof HttpRefusal && error.status === 503;
-      if (
-        !isFull || flow.isOver || !replace(this.#unverified, clock.monotonic(), ({ hasStream }) => hasStream)
-      ) throw error;
-      return await open(connection);
+      const mayGiveWay = (other: UdpFlow) => other !== flow && !other.isOver;
+      if (!isFull || flow.isOver || !replace(this.#unverified, clock.monotonic(), mayGiveWay)) throw error;
+      await nextTurn(); // one that still waited for its stream has let go of it by then
+      return await open(connection, signal);
     }
   }
 

@@ -141,6 +141,13 @@ export class WebSocketBytes implements ByteStream, FramedWriter {
     this.#transport.close();
   }
 
+  /** Ends without a close frame: the peer is to know that something may be missing. */
+  abort(): void {
+    this.#closed = true;
+    this.#closeSent = true;
+    this.#transport.close();
+  }
+
   /** The end of reading. */
   async #end(): Promise<null> {
     if (this.#closed) throw new Deno.errors.BadResource("WebSocket is closed");

@@ -28,6 +28,7 @@ interface Opened {
   /** The agent's end. */
   readonly agent: PipeEnd;
   readonly seen: string[];
+  readonly signal: AbortSignal;
 }
 
 function seeing({ seen }: Opened): TakeDatagram {
@@ -51,6 +52,8 @@ class Bench implements Disposable {
   reads: (index: number) => boolean = () => true;
   /** How many streams there may be at once. */
   mostStreams = Infinity;
+  /** Streams never open: what asked for one has to give up. */
+  comesLate = false;
   now = 1_000_000;
 
   constructor(limits: Partial<UdpLimits> = {}, memoryBytes = 1024 * 1024) {
@@ -65,7 +68,7 @@ class Bench implements Disposable {
       memory: this.memory,
       limits: () => ({ udpFlows: 100, udpFlowsPerPort: 100, udpFlowsPerSource: 100, ...limits }),
       nextId: () => `u${this.opened.length}`,
-      open: (connection) => this.#open(connection),
+      open: (connection, signal) => this.#open(connection, signal),
     };
     this.port = new UdpPort(this.socket, "127.0.0.1", tools);
     this.otherPort = new UdpPort(this.otherSocket, "127.0.0.1", tools);
@@ -126,7 +129,7 @@ class Bench implements Disposable {
     this.otherPort.close();
   }
 
-  #open(connection: ConnectionInfo): Promise<ByteStream | undefined> {
+  #open(connection: ConnectionInfo, signal: AbortSignal): Promise<ByteStream | undefined> {
     if (this.refusal === "not there") return Promise.resolve(undefined);
     if (this.refusal !== undefined) return Promise.reject(this.refusal);
     const ended = this.ends.filter((end) => end !== "no_agent").length;
@@ -134,12 +137,13 @@ class Bench implements Disposable {
       return Promise.reject(new HttpRefusal(503, "Its agent has as many streams as it may"));
     }
     const [ours, agent] = pipe({ capacity: 4096 });
-    const opened: Opened = { connection, agent, seen: [] };
+    const opened: Opened = { connection, agent, seen: [], signal };
     const index = this.opened.push(opened) - 1;
     if (this.reads(index)) {
       readDatagrams(agent, seeing(opened)).catch(() => {});
     }
-    return Promise.resolve(ours);
+    if (!this.comesLate) return Promise.resolve(ours);
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
   }
 }
 
@@ -322,6 +326,20 @@ Deno.test("with a tunnel that is full, a flow gives up its stream for a new one,
   bench.now += 1000;
   await bench.say(1005, "no room");
   await until(() => bench.count("in", "no_agent") === 2, { what: "the refusal" });
+});
+
+Deno.test("a flow that still waits for its stream gives way, too, and nobody opens one for it any more", async () => {
+  using bench = new Bench();
+  bench.mostStreams = 1;
+  bench.comesLate = true;
+  await bench.say(1001, "a");
+  assert.equal(bench.opened[0]?.signal.aborted, false);
+  bench.comesLate = false;
+  bench.now += 1000;
+  await bench.say(1002, "b");
+  await bench.saw(1, "b");
+  assert.equal(bench.opened[0]?.signal.aborted, true);
+  assert.deepEqual(bench.ends, ["replaced"]);
 });
 
 Deno.test("no counter ever falls, whatever becomes of datagrams that wait", async () => {
