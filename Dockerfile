@@ -1,5 +1,5 @@
-# The gateway without a shell or a package manager, as a user without rights. It writes nothing but what its config names,
-# so it runs with a read-only root file system:
+# The gateway without a shell or a package manager, as a user without rights. It writes nothing but what its config
+# names, such as the cache of tls.acme, so it runs with a read-only root file system:
 #   docker run --read-only --stop-timeout 45 -v ./postern.yaml:/etc/postern/postern.yaml:ro -p 443:443 postern
 # docs/compose.yaml has all of it, with an agent.
 FROM denoland/deno:2.9.6 AS build
@@ -9,7 +9,7 @@ COPY deno.json deno.lock LICENSE ./
 COPY core core
 COPY plugins plugins
 COPY cli cli
-RUN ["deno", "cache", "--frozen", "cli/main.ts", "core/data_plane/worker.ts", "core/admin/worker.ts", "core/plugin/worker.ts", "core/plugin/inspect_worker.ts", "core/service_manager/worker.ts", "plugins/"]
+RUN ["deno", "cache", "--frozen", "cli/main.ts", "core/data_plane/worker.ts", "core/admin/worker.ts", "core/acme/worker.ts", "core/plugin/worker.ts", "core/plugin/inspect_worker.ts", "core/service_manager/worker.ts", "plugins/"]
 
 FROM denoland/deno:distroless-2.9.6
 ENV DENO_DIR=/app/.deno DENO_NO_UPDATE_CHECK=1 NO_COLOR=1

@@ -50,11 +50,16 @@ async function startAndAsk(): Promise<void> {
   const admin = freeAddress();
   await using config = await temporaryFolder();
   await Deno.chmod(config.path, 0o755);
+  await using cache = await temporaryFolder(); // the volume that the image needs for certificates
+  await Deno.chmod(cache.path, 0o777);
   await Deno.writeTextFile(
     `${config.path}/postern.yaml`,
-    `listeners: [{ address: "127.0.0.1:0" }]\nadmin: { address: "${
-      hostPort(admin)
-    }", token: "0123456789abcdef" }\nplugins: { static: {} }\n`,
+    [
+      `listeners: [{ address: "127.0.0.1:0" }]`,
+      `tls: { acme: { cache: "${cache.path}/certs", challenges: [dns-01], dns01: { webhook: "http://127.0.0.1:1" } } }`,
+      `admin: { address: "${hostPort(admin)}", token: "0123456789abcdef" }`,
+      "plugins: { static: {} }",
+    ].join("\n"),
   );
   const [, ...entry] = instruction("ENTRYPOINT");
   const [, ...health] = instruction("HEALTHCHECK");

@@ -58,6 +58,14 @@ const STATUS: z.ZodType<GatewayStatus> = z.looseObject({
       details: z.record(z.string(), z.unknown()).exactOptional(),
     }),
   })),
+  certificates: z.array(z.looseObject({
+    names: z.array(z.string()),
+    source: z.enum(["files", "acme", "development"]),
+    notAfter: z.string(),
+    state: z.enum(["valid", "pending", "failed"]),
+    error: z.string().exactOptional(),
+    nextAttempt: z.string().exactOptional(),
+  })).exactOptional(),
   memory: z.number(),
   reloadError: z.string().exactOptional(),
 });

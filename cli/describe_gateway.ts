@@ -17,6 +17,9 @@ export function describeGateway(
       const granted = isolation === "inline" ? PLANE_PERMISSIONS : permissions;
       return `  plugin ${name} (${isolation}; ${describePermissions(granted)})`;
     }),
+    ...(supervisor.acmePermissions
+      ? [`  acme   (worker; ${describePermissions(supervisor.acmePermissions)})`]
+      : []),
     ...hints.map((hint) => `  ${hint}`),
   ];
   return lines.join("\n") + "\n";

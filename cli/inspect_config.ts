@@ -47,7 +47,8 @@ export async function inspectConfig(
   ]);
   if (!preparation.ok || problems.length > 0) return { problems, warnings };
   const { prepared } = preparation;
-  if (!own) warnOfMissingCertificates(prepared.plugins, certificates, log);
+  const { challenges } = prepared.config.tls.acme ?? {};
+  if (!own) warnOfMissingCertificates(prepared.plugins, certificates, log, challenges);
   warnOfContradictions(prepared.plugins, prepared.config, log);
   return { problems, warnings, prepared };
 }

@@ -1,4 +1,4 @@
-import type { GatewayStatus, GatewayTunnel, PluginRow } from "../core/data_plane/snapshot.ts";
+import type { CertificateRow, GatewayStatus, GatewayTunnel, PluginRow } from "../core/data_plane/snapshot.ts";
 import { formatHostPort } from "../core/net/address.ts";
 
 /**
@@ -25,6 +25,7 @@ export function renderStatus(status: GatewayStatus, now: number = Date.now()): s
     table(["PLUGIN", "RUNS", "STATE", "READY", "RESTARTS", ""], status.plugins.map(pluginCells)),
     ...status.plugins.flatMap(detailTables),
     tunnelTable(status.tunnels, now),
+    certificateTable(status.certificates ?? [], now),
     refused.length === 0 ? [] : table(["REFUSED", "COUNT"], refused.map(([reason, n]) => [reason, `${n}`])),
   ];
   return sections.filter((lines) => lines.length > 0).map((lines) => lines.join("\n") + "\n").join("\n");
@@ -108,6 +109,29 @@ function tunnelCells(tunnel: GatewayTunnel, now: number): string[][] {
     ...(rest > 0 ? [[...blank, `and ${rest} more`, ""]] : []),
   ];
 }
+
+function certificateTable(certificates: readonly CertificateRow[], now: number): string[] {
+  if (certificates.length === 0) return [];
+  const until = (time: string | undefined) => time ? formatDuration(Date.parse(time) - now) : "";
+  const shown = certificates.slice(0, MAX_DETAIL_ROWS);
+  const rows = shown.map(({ names, source, state, notAfter, nextAttempt, error = "" }) => [
+    `${names.slice(0, MAX_NAMES).join(" ")}${
+      names.length > MAX_NAMES ? ` and ${names.length - MAX_NAMES} more` : ""
+    }`,
+    source,
+    state,
+    until(notAfter),
+    until(nextAttempt),
+    error,
+  ]);
+  const lines = table(["CERTIFICATE", "SOURCE", "STATE", "EXPIRES IN", "NEXT ATTEMPT IN", ""], rows);
+  return certificates.length > shown.length
+    ? [...lines, `and ${certificates.length - shown.length} more`]
+    : lines;
+}
+
+/** Of one certificate. */
+const MAX_NAMES = 3;
 
 /** Columns as wide as their longest cell, two spaces apart. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {

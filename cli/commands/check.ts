@@ -76,10 +76,11 @@ function shownConfig({ config, plugins }: Prepared): unknown {
 }
 
 /** What each worker may do. */
-function grantsOf({ config, plugins }: Prepared): [worker: string, granted: WorkerPermissions][] {
+function grantsOf({ config, plugins, acme }: Prepared): [worker: string, granted: WorkerPermissions][] {
   return [
     ["data plane, with its inline plugins", PLANE_PERMISSIONS],
     ["admin", adminPermissions(config.admin) as WorkerPermissions],
+    ...(acme ? [["acme", acme.permissions] as [string, WorkerPermissions]] : []),
     ...plugins.filter(({ isolation }) => isolation === "worker")
       .map((plugin): [string, WorkerPermissions] => [`plugin ${plugin.name}`, plugin.permissions]),
   ];

@@ -65,7 +65,7 @@ async function run(options: GatewayOptions): Promise<void> {
     ...development.certificates,
   });
   using manager = await ServiceManager.connect(Deno.env.get("NOTIFY_SOCKET"), supervisor.log);
-  const givenUp = await giveUpPermissions(prepared.plugins);
+  const givenUp = await giveUpPermissions([...prepared.plugins, ...(prepared.acme ? [prepared.acme] : [])]);
   supervisor.log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
   const banner = new TextEncoder().encode(
     describeGateway(supervisor, configName(file), development.hints(httpsPortOf(supervisor))),

@@ -4,7 +4,7 @@ import { inlineHandle } from "../../core/plugin/host.ts";
 import { explainPlugin } from "../../core/supervisor/inspector.ts";
 import type { CheckedPlugin } from "../../core/supervisor/plugins.ts";
 import type { Prepared } from "../../core/supervisor/supervisor.ts";
-import { findCertificate } from "./certificate.ts";
+import { type CertificateContext, findCertificate } from "./certificate.ts";
 import { describeDecision } from "./decision.ts";
 import { type AskedProtocol, describeConnection, findPlace, type Question } from "./question.ts";
 
@@ -39,7 +39,7 @@ export async function explain(
   if (listener.kind === "http" && protocol !== "http") {
     return { asked, steps: before, result: "refused: this listener takes plain HTTP only" };
   }
-  const { steps, result } = await askPlugins(plugins, connection, { config, file });
+  const { steps, result } = await askPlugins(plugins, connection, { config, plugins, file });
   return { asked, steps: [...before, ...steps], result };
 }
 
@@ -79,15 +79,10 @@ const PREFACES: Readonly<Record<AskedProtocol, string>> = {
   ssh: "SSH is known by its first bytes; it asks for no name",
 };
 
-interface Context {
-  readonly config: GatewayConfig;
-  readonly file: string | undefined;
-}
-
 async function askPlugins(
   plugins: readonly CheckedPlugin[],
   connection: ConnectionInfo,
-  context: Context,
+  context: CertificateContext,
 ): Promise<Omit<Explained, "asked">> {
   const steps: ExplainedStep[] = [];
   const undecided: string[] = [];
@@ -136,13 +131,13 @@ async function explainOne(
 async function carriedOut(
   decision: Decision,
   { tls }: ConnectionInfo,
-  { config, file }: Context,
+  context: CertificateContext,
   steps: ExplainedStep[],
 ): Promise<string> {
   const tell = (says: string) => void steps.push({ by: "certificate", says });
   if (decision.kind === "forward" && tls) tell("The upstream's own: TLS is passed on as it is");
   if (decision.kind !== "terminate") return describeDecision(decision);
-  const { steps: found, found: isThere } = await findCertificate(tls?.serverName, config, file);
+  const { steps: found, found: isThere } = await findCertificate(tls?.serverName, context);
   found.forEach(tell);
   if (isThere) return describeDecision(decision);
   return tls?.serverName === undefined

@@ -39,7 +39,24 @@ export interface LimitsConfig {
 export interface TlsConfig {
   /** Paths, absolute or relative to the working directory. */
   readonly certificates: readonly { readonly cert: string; readonly key: string }[];
+  /** Absent: no certificate is asked for. */
+  readonly acme?: AcmeConfig;
 }
+
+/** Which certificates are asked for, of whom, and how (RFC 8555). */
+export interface AcmeConfig {
+  readonly email?: string;
+  /** URL of the directory, by https. */
+  readonly directory: string;
+  /** Path of a CA, PEM, that the directory's own certificate may lead to. */
+  readonly ca?: string;
+  /** Folder, absolute or relative to the working directory. */
+  readonly cache: string;
+  readonly challenges: readonly AcmeChallenge[];
+  readonly dns01?: { readonly webhook: string; readonly propagationMs: number };
+}
+
+export type AcmeChallenge = "http-01" | "dns-01";
 
 export interface AdminConfig {
   readonly address: string;

@@ -9,6 +9,8 @@ export interface ConfigDiff {
   readonly proxyTrustChanged: boolean;
   readonly limitsChanged: boolean;
   readonly certificatesChanged: boolean;
+  /** Whether that needs a restart is told by its permissions: resolve and compare them. */
+  readonly acmeChanged: boolean;
   /** Its address, or the names under which it is asked. */
   readonly adminAddressChanged: boolean;
   readonly adminTokenChanged: boolean;
@@ -33,7 +35,8 @@ export function diffConfig(old: GatewayConfig, next: GatewayConfig): ConfigDiff 
     differ(old.admin.hosts, next.admin.hosts);
   const adminTokenChanged = old.admin.token !== next.admin.token;
   const limitsChanged = differ(old.limits, next.limits);
-  const certificatesChanged = differ(old.tls, next.tls);
+  const certificatesChanged = differ(old.tls.certificates, next.tls.certificates);
+  const acmeChanged = differ(old.tls.acme, next.tls.acme);
   const logChanged = differ(old.log, next.log);
   const pluginSetChanged = differ(old.plugins.map(declarationOf), next.plugins.map(declarationOf));
   const changed = next.plugins.filter((plugin) => hasOtherSection(plugin, old.plugins));
@@ -43,6 +46,7 @@ export function diffConfig(old: GatewayConfig, next: GatewayConfig): ConfigDiff 
     proxyTrustChanged,
     limitsChanged,
     certificatesChanged,
+    acmeChanged,
     adminAddressChanged,
     adminTokenChanged,
     logChanged,
@@ -60,6 +64,7 @@ export function diffConfig(old: GatewayConfig, next: GatewayConfig): ConfigDiff 
         "listeners[].proxyProtocol": proxyTrustChanged,
         limits: limitsChanged,
         "tls.certificates": certificatesChanged,
+        "tls.acme": acmeChanged,
         "admin.token": adminTokenChanged,
       }),
       ...sectionsChanged.map((name) => `plugins.${name}`),

@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { LOG_LEVELS } from "../log.ts";
 import { formatHostPort, type HostPort, parseHostPort } from "../net/address.ts";
+import { acmeFaults, acmeSchema, toAcme } from "./acme.ts";
 import type { AdminConfig, GatewayConfig, LimitsConfig, ListenerConfig, TlsConfig } from "./config.ts";
 import { declarationsSchema } from "./declarations.ts";
 import { cidr, duration, hostPort, size } from "./fields.ts";
@@ -32,7 +33,10 @@ function configSchema(base: URL) {
     log: logSchema.prefault({}),
     plugins: z.record(z.string(), z.unknown()).prefault({}),
     declarations: declarationsSchema(base).prefault({}),
-  }).superRefine(({ listeners, admin }, context) => {
+  }).superRefine(({ listeners, admin, tls }, context) => {
+    for (const { path, message } of acmeFaults(tls.acme, listeners)) {
+      context.addIssue({ code: "custom", path: ["tls", "acme", ...path], message });
+    }
     const taken = listeners.findIndex(({ address }) => sameSocket(address, admin.address));
     if (taken >= 0) {
       const message = `Listens on the same address as listeners[${taken}]`;
@@ -67,6 +71,7 @@ const limitsSchema = z.strictObject({
 const file = z.string().min(1);
 const tlsSchema = z.strictObject({
   certificates: z.array(z.strictObject({ cert: file, key: file })).prefault([]),
+  acme: acmeSchema.optional(),
 });
 
 /** RFC 6750 §2.1 has less; every visible character passes through an Authorization header. */
@@ -148,9 +153,12 @@ function toLimits(limits: CheckedConfig["limits"]): LimitsConfig {
   };
 }
 
-function toTls({ certificates }: CheckedConfig["tls"], folder: string): TlsConfig {
+function toTls({ certificates, acme }: CheckedConfig["tls"], folder: string): TlsConfig {
   const from = (path: string) => resolve("/", path) === path ? path : join(folder, path);
-  return { certificates: certificates.map(({ cert, key }) => ({ cert: from(cert), key: from(key) })) };
+  return {
+    certificates: certificates.map(({ cert, key }) => ({ cert: from(cert), key: from(key) })),
+    ...(acme && { acme: toAcme(acme, from) }),
+  };
 }
 
 function toAdmin({ address, token, hosts }: CheckedConfig["admin"]): AdminConfig {

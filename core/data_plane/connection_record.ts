@@ -10,6 +10,7 @@ import type { ConnectionRow } from "./snapshot.ts";
 export type ConnectionState =
   | "preface"
   | "routing"
+  | "certificate"
   | "handshake"
   | "dialing"
   | "relaying"

@@ -10,12 +10,14 @@ import { createTerminator, type Terminator } from "../tls/terminate.ts";
 import type { ConnectionInfo } from "../plugin/contract.ts";
 import type { PluginHandle } from "../plugin/host.ts";
 import { AdminGuard } from "./admin_guard.ts";
+import { AwaitedCertificates } from "./awaited_certificates.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionRecord } from "./connection_record.ts";
 import { DatagramSockets } from "./datagram_sockets.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Dialer } from "./dial.ts";
 import { Neighbours } from "./handover.ts";
+import { HttpChallenges } from "./http_challenge.ts";
 import { HttpsRedirects } from "./https_redirects.ts";
 import { SharedLimits, type SourceLimits } from "./limits.ts";
 import { LogOnce } from "./log_once.ts";
@@ -24,7 +26,7 @@ import { type Listener, Listeners } from "./listeners.ts";
 import { Router } from "./router.ts";
 import { connectionFilter } from "./row_filter.ts";
 import { CancelRoutes, type FindCancel } from "./postgres_cancel.ts";
-import type { PlaneIdentity, PlaneSettings } from "./settings.ts";
+import type { PlaneAcme, PlaneIdentity, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, MetricsSnapshot } from "./snapshot.ts";
 import { TimedQueues } from "./timed_queues.ts";
 import type { StepAttributes, StepName, Traces } from "./traces.ts";
@@ -43,6 +45,9 @@ export class DataPlane {
   readonly cancels: CancelRoutes;
   readonly certificates = new CertificateStore();
   readonly terminator: Terminator = createTerminator(this.certificates);
+  /** Names whose certificate is on its way. */
+  readonly awaited = new AwaitedCertificates();
+  readonly challenges = new HttpChallenges();
   readonly redirects = new HttpsRedirects();
   /** Strangers cause refusals, and must not fill the log with them. */
   readonly refusals = new LogOnce();
@@ -118,6 +123,13 @@ export class DataPlane {
     this.#apply(settings);
   }
 
+  /** Takes what there is to do for those who ask for certificates. */
+  useAcme(acme: PlaneAcme): void {
+    this.#settings = { ...this.#settings, acme };
+    this.challenges.replace(acme.challenges);
+    this.awaited.replace(acme.awaited);
+  }
+
   /** Swaps the plugins, in the order in which they are asked. Connections that are decided keep theirs. */
   usePlugins(plugins: readonly PluginHandle[]): void {
     this.router.replace(plugins);
@@ -133,6 +145,7 @@ export class DataPlane {
   #apply(settings: PlaneSettings): void {
     this.#settings = settings;
     this.certificates.replace(settings.certificates);
+    this.useAcme(settings.acme ?? NO_ACME); // behind the certificates, which somebody may be waiting for
     this.redirects.httpsPort = settings.httpsPort;
     this.adminGuard = settings.adminAddress ? new AdminGuard(settings.adminAddress) : undefined;
     if (this.neighbours) this.neighbours.ports = settings.nodes ?? {};
@@ -210,10 +223,12 @@ export class DataPlane {
     this.router.release();
     await accepted; // what was just being accepted is among the connections then
     for (const connection of this.#connections.values()) connection.end("drained");
+    this.awaited.close();
     await this.whenEmpty();
     this.router.close();
     this.terminator.close();
     await this.redirects[Symbol.asyncDispose]();
+    await this.challenges[Symbol.asyncDispose]();
     this.goodbyes.close();
     this.patience.close();
     for (const queues of [this.#queues, ...this.#retired]) queues.close();
@@ -270,6 +285,8 @@ export class DataPlane {
     });
   }
 }
+
+const NO_ACME: PlaneAcme = { awaited: [], challenges: {} };
 
 /** How a plugin may call the end of a connection: it becomes the label of a metric. */
 const END_WORD = /^[a-z][a-z_]{0,39}$/;

@@ -15,7 +15,7 @@ import type { RogueCertificate } from "../tls/rogue.ts";
 import type { CancelTarget, FindCancel } from "./postgres_cancel.ts";
 import type { CancelKey } from "./preface/postgres.ts";
 import type { ProofFault } from "./self_test.ts";
-import type { PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
+import type { PlaneAcme, PlaneIdentity, PlaneListener, PlaneSettings } from "./settings.ts";
 import type { ConnectionRow, GatewayTunnel, MetricsSnapshot } from "./snapshot.ts";
 
 /** A plugin whose config is checked, as a data plane gets it. */
@@ -46,6 +46,8 @@ export interface PlaneMethods extends Methods {
   /** The plugin's worker has ended. */
   disconnectPlugin(name: string): void;
   configure(settings: PlaneSettings): void;
+  /** Changes this part of the settings alone: the rest is large, and this changes with each name. */
+  useAcme(acme: PlaneAcme): void;
   /** See `self_test.ts`. To be asked when the plugins are connected; `undefined`: nobody gets in. */
   proveMutualTls(
     plugin: string,

@@ -13,6 +13,7 @@ import { PluginFault, type Routed } from "./router.ts";
 import { counting } from "./streams/counting.ts";
 import { replaying } from "./streams/replaying.ts";
 import { forward, handOver, openUpstream } from "./reach_upstream.ts";
+import { answerChallenge, awaitCertificate, readChallenge } from "./acme_path.ts";
 
 const NOTHING = new Uint8Array();
 
@@ -28,7 +29,7 @@ export async function walk(connection: Connection): Promise<ByteStream | undefin
   const arrival = await arrive(connection);
   const { preface, stream } = arrival;
   const info = record.info = describe(connection, arrival);
-  const opening: Client = {
+  let opening: Client = {
     stream,
     head: preface.replay,
     withinTls: false,
@@ -39,6 +40,11 @@ export async function walk(connection: Connection): Promise<ByteStream | undefin
   if (!arrival.ticket) admitProxied(connection, preface, opening);
   if (record.listener.kind === "http" && info.protocol !== "http") {
     throw new Refusal(opening, "no_route", "the listener takes plain HTTP only");
+  }
+  if (record.listener.kind === "http" && plane.challenges.isExpected) {
+    const asked = await readChallenge(connection, opening);
+    if (asked.token !== undefined) return await answerChallenge(connection, info, asked.client);
+    opening = asked.client;
   }
   if (preface.cancel) {
     const target = await plane.cancels.find(preface.cancel);
@@ -195,10 +201,10 @@ async function terminate(
   if (!info.tls || info.terminated) throw new Refusal(client, "not_supported", "no TLS to terminate");
   const { serverName } = info.tls;
   if (serverName === undefined) throw new Refusal(client, "no_server_name", "no certificate without a name");
-  if (!plane.certificates.lookup(serverName)) {
-    throw new Refusal(client, "unknown_name", `no certificate for "${serverName}"`);
-  }
-  const terminated = await shakeHands(connection, serverName, decision, client);
+  const ready = plane.certificates.lookup(serverName)
+    ? client
+    : await awaitCertificate(connection, serverName, client);
+  const terminated = await shakeHands(connection, serverName, decision, ready);
   const behind = record.info = { ...info, terminated: terminated.info };
   const inner: Client = {
     stream: terminated.stream,

@@ -3,6 +3,14 @@ import type { LogLevel } from "../log.ts";
 import type { NodeId } from "../registry/registry.ts";
 import type { CertificateMaterial } from "../tls/certificates.ts";
 
+/** What a data plane does for those who ask for certificates. Plain data. */
+export interface PlaneAcme {
+  /** Names and patterns for which a certificate is being asked for: who asks for one of them waits. */
+  readonly awaited: readonly string[];
+  /** Token → what is answered to it on listeners of `kind: http` (RFC 8555 §8.3). */
+  readonly challenges: Readonly<Record<string, string>>;
+}
+
 /** What a data plane works by; replaced whole at a reload. Plain data: the supervisor sends it. */
 export interface PlaneSettings {
   readonly limits: LimitsConfig;
@@ -15,6 +23,8 @@ export interface PlaneSettings {
   readonly proxyFrom: Readonly<Record<string, readonly string[]>>;
   /** Data plane → where it takes what others hand over, a port on loopback. Absent where there is only one. */
   readonly nodes?: Readonly<Record<NodeId, number>>;
+  /** Absent: no certificate is asked for. */
+  readonly acme?: PlaneAcme;
 }
 
 /** What a data plane is born with. */

@@ -33,7 +33,7 @@ export interface ConnectionRow {
   readonly sni?: string;
   readonly plugin?: string;
   readonly target?: string;
-  /** `preface`, `routing`, `handshake`, `dialing`, `relaying` or `handling`. */
+  /** `preface`, `routing`, `certificate` (it waits for one), `handshake`, `dialing`, `relaying` or `handling`. */
   readonly state: string;
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -61,7 +61,7 @@ export interface CertificateRow {
   /** Canonical: `db.example.com` or `*.example.com`. */
   readonly names: readonly string[];
   readonly source: "files" | "acme" | "development";
-  /** When it expires, ISO 8601; of one that is only being asked for: when it was asked for. */
+  /** When it expires, ISO 8601; empty while there is none. */
   readonly notAfter: string;
   /** `pending`: there is none yet, and one is being asked for. `failed`: there is none, or it has expired. */
   readonly state: "valid" | "pending" | "failed";

@@ -46,6 +46,7 @@ const supervisor: Rpc<LogBatchMethods & PlaneQuestions> = openRpc(
       remote.get(name)?.connect(port, hooks, servicesFor(name), started().openOf(name)),
     disconnectPlugin: (name) => remote.get(name)?.disconnect(),
     configure: (settings) => started().configure(settings),
+    useAcme: (acme) => started().useAcme(acme),
     proveMutualTls: (plugin, names, rogue) => proveMutualTls(started(), plugin, names, rogue),
     listen: (listener) => started().listeners.listen(listener),
     listenForPlanes: () => started().listeners.listenForPlanes(),

@@ -12,8 +12,13 @@ import { LocalRegistry, type RegistryEvent } from "./local.ts";
 /** Tells a node what happened to the leases of one plugin. */
 export type TellNode = (plugin: string, events: readonly RegistryEvent[]) => void;
 
-/** Told of every host name that was claimed, before whoever claimed it is answered. */
-export type OnName = (name: string) => Promise<void>;
+/** Told of host names that come and go. */
+export interface NameWatcher {
+  /** A name was claimed; whoever claimed it is answered behind this. */
+  claimed(name: string, value: LeaseValue): Promise<void>;
+  /** Nobody holds it any more. */
+  ended(name: string): void;
+}
 
 /** What a key of a host name begins with. */
 export const NAME_KEY = "name:";
@@ -22,10 +27,10 @@ export const NAME_KEY = "name:";
 export class RegistryHub implements Disposable {
   readonly #registries = new Map<string, LocalRegistry>();
   readonly #nodes = new Map<NodeId, TellNode>();
-  readonly #onName: OnName | undefined;
+  readonly #names: NameWatcher | undefined;
 
-  constructor(onName?: OnName) {
-    this.#onName = onName;
+  constructor(names?: NameWatcher) {
+    this.#names = names;
   }
 
   /** A node is there, and knows nothing: whatever it had before is over. */
@@ -58,7 +63,9 @@ export class RegistryHub implements Disposable {
     options?: ClaimOptions,
   ): Promise<ClaimResult> {
     const result = this.#of(plugin).claim(id, key, value, options);
-    if (result === "granted" && key.startsWith(NAME_KEY)) await this.#onName?.(key.slice(NAME_KEY.length));
+    if (result === "granted" && key.startsWith(NAME_KEY)) {
+      await this.#names?.claimed(key.slice(NAME_KEY.length), value);
+    }
     return result;
   }
 
@@ -80,6 +87,9 @@ export class RegistryHub implements Disposable {
     const fresh = new LocalRegistry();
     fresh.listen((event) => {
       for (const tell of this.#nodes.values()) tell(plugin, [event]);
+      if (event.kind === "changed" && event.lease === undefined && event.key.startsWith(NAME_KEY)) {
+        this.#names?.ended(event.key.slice(NAME_KEY.length));
+      }
     });
     this.#registries.set(plugin, fresh);
     return fresh;

@@ -92,9 +92,12 @@ export class Overview {
     const reports = await this.#collect();
     return {
       planes: reports.planes.map(({ metrics }) => metrics),
-      plugins: [...reports.plugins.values()].flatMap((all) =>
-        mergeSamples(all.flatMap(({ metrics }) => metrics))
-      ),
+      plugins: [
+        ...this.#supervisor.acmeSamples(),
+        ...[...reports.plugins.values()].flatMap((all) =>
+          mergeSamples(all.flatMap(({ metrics }) => metrics))
+        ),
+      ],
     };
   }
 

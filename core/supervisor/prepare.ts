@@ -1,7 +1,11 @@
 import { type ConfigProblem, problemAt, sortProblems } from "../config/problem.ts";
 import type { ConfigResult } from "../config/parse_config.ts";
+import { resolve } from "node:path";
+import { acmePermissions } from "../acme/permissions.ts";
+import type { AcmeConfig } from "../config/config.ts";
+import { readPluginFiles } from "./plugin_files.ts";
 import { checkPlugins } from "./plugins.ts";
-import type { Prepared } from "./state.ts";
+import type { AcmeUse, Prepared } from "./state.ts";
 
 /** A config that can be run, or everything that is wrong with it. */
 export type Preparation =
@@ -20,9 +24,36 @@ export async function prepare(parsed: ConfigResult): Promise<Preparation> {
     return { ok: false, problems: [problemAt(parsed.locate([]), ["listeners"], message)] };
   }
   const { plugins, faults } = await checkPlugins(parsed.config, parsed.folder);
-  if (faults.length === 0) return { ok: true, prepared: { config: parsed.config, plugins } };
+  const acme = parsed.config.tls.acme && await prepareAcme(parsed.config.tls.acme);
   const problems = faults.flatMap(({ name, issues }) =>
     issues.map((issue) => parsed.pluginProblem(name, issue))
   );
-  return { ok: false, problems: sortProblems(problems) };
+  if (acme?.fault !== undefined) {
+    const path = ["tls", "acme", "ca"];
+    problems.push(problemAt(parsed.locate(path), path, acme.fault));
+  }
+  if (problems.length > 0) return { ok: false, problems: sortProblems(problems) };
+  return { ok: true, prepared: { config: parsed.config, plugins, ...(acme?.use && { acme: acme.use }) } };
+}
+
+/** Its files are read for it, like those of plugins. */
+async function prepareAcme(
+  config: AcmeConfig,
+): Promise<{ readonly use?: AcmeUse; readonly fault?: string }> {
+  const { email, directory, ca: path, cache, dns01 } = config;
+  const { files, issues } = await readPluginFiles(path === undefined ? [] : [path], ".", {});
+  const ca = path === undefined ? undefined : files[path];
+  const fault = issues[0]?.message ??
+    (ca === undefined || ca.includes("-----BEGIN CERTIFICATE-----")
+      ? undefined
+      : `No certificate in "${path}"`);
+  if (fault !== undefined) return { fault };
+  const settings = {
+    directory,
+    cache: resolve(cache),
+    ...(email !== undefined && { email }),
+    ...(ca !== undefined && { ca }),
+    ...(dns01 && { dns01 }),
+  };
+  return { use: { settings, permissions: acmePermissions(config) } };
 }

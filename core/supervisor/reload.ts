@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { AdminConfig, ListenerConfig } from "../config/config.ts";
+import type { AdminConfig, ListenerConfig, TlsConfig } from "../config/config.ts";
 import { diffConfig } from "../config/diff.ts";
 import type { CheckedPlugin } from "./plugins.ts";
 import type { Prepared } from "./state.ts";
@@ -34,6 +34,11 @@ function withFilesOf(fresh: CheckedPlugin | undefined, old: CheckedPlugin): Chec
   return { ...old, files: Object.fromEntries(files) };
 }
 
+/** Which certificates are asked for, and how, as in `source`; all else as in `tls`. */
+function withAcmeOf({ acme }: TlsConfig, { certificates }: TlsConfig): TlsConfig {
+  return { certificates, ...(acme && { acme }) };
+}
+
 /**
  * Takes from a new config what can change while the gateway runs. Sockets, the set of plugins and what a plugin was
  * granted stay as they were: a running worker gets no wider permissions. Pure.
@@ -49,11 +54,16 @@ export function planReload(old: Prepared, next: Prepared): ReloadPlan {
     return withFilesOf(fresh, plugin);
   });
   const { listeners, log, admin } = old.config;
+  const isSameAcme = isDeepStrictEqual(old.acme?.permissions, next.acme?.permissions);
+  if (!isSameAcme) kept.push("tls.acme (other permissions)");
+  const acme = isSameAcme ? next : old;
   return {
     prepared: {
       plugins,
+      ...(acme.acme && { acme: acme.acme }),
       config: {
         ...next.config,
+        tls: withAcmeOf(acme.config.tls, next.config.tls),
         listeners: diff.listenersChanged
           ? withTrustOf(next.config.listeners, listeners)
           : next.config.listeners,

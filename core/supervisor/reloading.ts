@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { AdminWorkerMethods } from "../admin/contract.ts";
 import type { GatewayConfig } from "../config/config.ts";
 import type { PlaneMethods } from "../data_plane/methods.ts";
@@ -61,6 +62,7 @@ export class Reloading {
     return this.#inTurn(async () => {
       try {
         state.certificates = await loadCertificates(state.config.tls.certificates, state.log);
+        state.acme?.refresh();
         await Promise.all(state.planes.map(({ rpc }) => rpc?.call("configure", state.settings())));
         if (this.error === this.#certificateError) this.error = undefined;
         this.#certificateError = undefined;
@@ -120,8 +122,11 @@ export class Reloading {
   /** Tells every part that is up. Resolves when all have answered, to what went wrong. */
   async #use({ prepared, certificates }: Swapped): Promise<Objection[]> {
     const state = this.#state;
+    const { acme } = prepared;
+    const asksAnew = acme && !isDeepStrictEqual(acme.settings, state.prepared.acme?.settings);
     state.prepared = prepared;
     state.certificates = certificates;
+    state.acme?.refresh();
     const told = [
       ...state.planes.map(({ rpc }) => objectionOf(rpc && this.#tellPlane(rpc))),
       ...prepared.plugins.map(({ name, config, files }) => {
@@ -129,6 +134,10 @@ export class Reloading {
         return objectionOf(plugin?.rpc?.call("reload", config, files), plugin);
       }),
       objectionOf(this.#admin.rpc?.call("reload", adminToken(prepared.config))),
+      objectionOf(
+        asksAnew ? state.acme?.worker.rpc?.call("reload", acme.settings) : undefined,
+        state.acme?.worker,
+      ),
     ];
     return (await Promise.all(told)).flatMap((objection) => objection ?? []);
   }

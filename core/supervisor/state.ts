@@ -1,4 +1,6 @@
+import type { AcmeSettings } from "../acme/contract.ts";
 import type { GatewayConfig } from "../config/config.ts";
+import type { WorkerPermissions } from "../config/permissions.ts";
 import { SharedLimits } from "../data_plane/limits.ts";
 import type { PlaneMethods } from "../data_plane/methods.ts";
 import type { PlaneSettings } from "../data_plane/settings.ts";
@@ -12,6 +14,7 @@ import type { PluginWorkerMethods } from "../plugin/worker.ts";
 import { RegistryHub } from "../registry/hub.ts";
 import type { NodeId } from "../registry/registry.ts";
 import type { CertificateMaterial } from "../tls/certificates.ts";
+import type { AcmeUnit } from "./acme_unit.ts";
 import { certificateRows } from "./certificate_rows.ts";
 import { type IssueCertificate, IssuedCertificates } from "./issued_certificates.ts";
 import type { LogWriter } from "./log_writer.ts";
@@ -24,6 +27,14 @@ import { RecentEvents } from "./recent_events.ts";
 export interface Prepared {
   readonly config: GatewayConfig;
   readonly plugins: readonly CheckedPlugin[];
+  /** Absent: no certificate is asked for. */
+  readonly acme?: AcmeUse;
+}
+
+/** What the worker that asks for certificates gets. */
+export interface AcmeUse {
+  readonly settings: AcmeSettings;
+  readonly permissions: WorkerPermissions;
 }
 
 /** An isolated plugin at work. */
@@ -45,7 +56,10 @@ export class GatewayState {
   /** Listener's address in the config → port as bound, so that a data plane that is started anew finds it again. */
   readonly ports = new Map<string, number>();
   prepared: Prepared;
+  /** Those of the config. */
   certificates: readonly CertificateMaterial[] = [];
+  /** Absent: no certificate is asked for. */
+  acme: AcmeUnit | undefined;
   /** As bound; empty until it is. */
   adminAddress = "";
   /** Nothing is accepted any more. */
@@ -57,6 +71,7 @@ export class GatewayState {
   /** Data plane → where it takes what others hand over. */
   readonly nodePorts = new Map<NodeId, number>();
   readonly #issued: IssuedCertificates;
+  readonly #isDevelopment: boolean;
 
   constructor(
     prepared: Prepared,
@@ -65,7 +80,14 @@ export class GatewayState {
     issueCertificate?: IssueCertificate,
   ) {
     this.#issued = new IssuedCertificates(issueCertificate);
-    this.registries = new RegistryHub((name) => this.certify(name));
+    this.#isDevelopment = issueCertificate !== undefined;
+    this.registries = new RegistryHub({
+      claimed: async (name, value) => {
+        await this.certify(name);
+        await this.acme?.claimed(name, value);
+      },
+      ended: (name) => this.acme?.ended(name),
+    });
     this.prepared = prepared;
     this.writer = writer;
     this.times = times;
@@ -86,20 +108,13 @@ export class GatewayState {
     const https = listeners.find((listener) => listener.kind === "stream");
     return {
       limits,
-      certificates: [...this.certificates, ...this.#issued.all()],
+      certificates: [...this.certificates, ...this.acme?.certificates() ?? [], ...this.#issued.all()],
+      ...(this.acme && { acme: this.acme.forPlanes() }),
       nodes: Object.fromEntries(this.nodePorts),
       adminAddress: this.adminAddress || formatHostPort({ host: admin.hostname, port: admin.port }),
       httpsPort: (https && (this.ports.get(https.address) ?? https.port)) || 443,
       proxyFrom: Object.fromEntries(listeners.map(({ address, proxyFrom }) => [address, proxyFrom])),
     };
-  }
-
-  /** For `status`. */
-  certificateRows(): CertificateRow[] {
-    return [
-      ...certificateRows("files", this.certificates),
-      ...certificateRows("development", this.#issued.all()),
-    ];
   }
 
   /** Gives every data plane the settings of now. One that dies meanwhile gets them when it is back. */
@@ -119,7 +134,16 @@ export class GatewayState {
 
   /** Says which names are out of reach for want of one. */
   tellMissingCertificates(): void {
-    warnOfMissingCertificates(this.plugins, this.settings().certificates, this.log);
+    const { challenges } = this.config.tls.acme ?? {};
+    warnOfMissingCertificates(this.plugins, this.settings().certificates, this.log, challenges);
+  }
+
+  /** What is told of every certificate. */
+  certificateRows(): CertificateRow[] {
+    const { certificates: files, acme } = this;
+    const issued = this.#issued.all();
+    const sources = { files, issued, isDevelopment: this.#isDevelopment, acme: acme?.report };
+    return certificateRows(sources, Date.now());
   }
 
   #tell(event: LogEvent): void {

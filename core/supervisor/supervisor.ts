@@ -1,14 +1,18 @@
 import type { AdminWorkerMethods } from "../admin/contract.ts";
 import { adminPermissions } from "../admin/permissions.ts";
 import type { GatewayConfig, ListenerConfig } from "../config/config.ts";
+import type { WorkerPermissions } from "../config/permissions.ts";
 import type { SharedLimits } from "../data_plane/limits.ts";
 import { openListener } from "../data_plane/listen.ts";
 import type { PlaneMethods } from "../data_plane/methods.ts";
 import type { CertificateRow } from "../data_plane/snapshot.ts";
 import type { Log } from "../log.ts";
 import { formatHostPort } from "../net/address.ts";
+import type { NumberSample } from "../plugin/reports.ts";
 import { loadCertificates } from "../tls/certificates.ts";
+import { AcmeUnit } from "./acme_unit.ts";
 import type { IssueCertificate } from "./issued_certificates.ts";
+import { orderSamples } from "./certificate_rows.ts";
 import type { LogWriter } from "./log_writer.ts";
 import { ManagedWorker, type WorkerTimes } from "./managed_worker.ts";
 import { MutualTlsProof } from "./mutual_tls.ts";
@@ -63,6 +67,7 @@ export class Supervisor {
         state.pluginUnits.set(plugin.name, planPluginUnit(state, wiring, plugin));
       }
     }
+    if (prepared.acme) state.acme = new AcmeUnit(state, prepared.acme);
     const idPrefix = `${this.startedAt.toString(36)}-`;
     const common = { state, wiring, proof, idPrefix, reusePort: threads > 1 };
     state.planes = Array.from({ length: threads }, (_, index) => planPlane({ ...common, index }));
@@ -100,6 +105,11 @@ export class Supervisor {
 
   get planes(): readonly ManagedWorker<PlaneMethods>[] {
     return this.#state.planes;
+  }
+
+  /** Of the worker that asks for certificates, where there is one. */
+  get acmePermissions(): WorkerPermissions | undefined {
+    return this.#state.prepared.acme?.permissions;
   }
 
   /** The isolated plugins by name. */
@@ -141,6 +151,11 @@ export class Supervisor {
     }));
   }
 
+  /** What is counted of orders for certificates. */
+  acmeSamples(): NumberSample[] {
+    return orderSamples(this.#state.acme?.report.orders);
+  }
+
   /** Whether the admin side is up. */
   get adminUp(): boolean {
     return this.#admin.up;
@@ -162,9 +177,15 @@ export class Supervisor {
     state.tellMissingCertificates();
     if (this.planes.length > 1) this.config.listeners.forEach(checkFree);
     this.#watchdog = guardChildren(this.plugins, this.log);
-    await Promise.all([...this.pluginUnits.values()].map(({ worker }) => worker.start()));
+    const workers = [...this.pluginUnits.values()].map(({ worker }) => worker);
+    await Promise.all(
+      [...workers, ...(state.acme ? [state.acme.worker] : [])].map((worker) => worker.start()),
+    );
+    // To prove that a client certificate is required takes a handshake, and that takes the server's.
+    await state.acme?.ahead(this.plugins.flatMap(({ traits }) => traits.mutualTls ?? []));
     for (const plane of this.planes) await plane.start(); // one by one: the first finds the port of a listener with 0
     await this.#admin.start();
+    state.acme?.begin();
   }
 
   #adminWorker(): ManagedWorker<AdminWorkerMethods> {
@@ -234,7 +255,8 @@ export class Supervisor {
   async #stop(): Promise<void> {
     await stopAll(this.planes);
     await stopAll([...this.pluginUnits.values()].map(({ worker }) => worker));
-    await stopAll([this.#admin]);
+    this.#state.acme?.stop();
+    await stopAll([this.#admin, ...(this.#state.acme ? [this.#state.acme.worker] : [])]);
     await this.#watchdog?.stop();
     this.#state.registries[Symbol.dispose]();
     this.log.info("stopped");

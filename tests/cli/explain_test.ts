@@ -329,3 +329,45 @@ plugins:
     assert.deepEqual([away.code, away.stdout], [2, ""]);
   },
 });
+
+Deno.test({
+  name: "explain says where the certificate comes from: files, ACME for a route, ACME for a tunnel",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const { certificate, key } = await createCertificate("*.files.example.com");
+    await Deno.writeTextFile(`${folder.path}/cert.pem`, certificate);
+    await Deno.writeTextFile(`${folder.path}/key.pem`, key);
+    const file = `${folder.path}/postern.yaml`;
+    await Deno.writeTextFile(
+      file,
+      `\
+listeners: [{ address: "127.0.0.1:7443" }, { address: "127.0.0.1:7080", kind: http }]
+tls: { certificates: [{ cert: cert.pem, key: key.pem }], acme: {} }
+plugins:
+  static:
+    routes:
+      - { sni: [app.example.com, a.files.example.com, "*.wild.example.com"], terminate: true, to: "127.0.0.1:2" }
+`,
+    );
+    const from = "certificate: By ACME from acme-v02.api.letsencrypt.org";
+    const cases = [
+      ["app.example.com", `${from}, for app.example.com (http-01)`],
+      ["a.files.example.com", `certificate: ${folder.path}/cert.pem (*.files.example.com), expires`],
+      ["b.wild.example.com", `${from} (http-01), while a tunnel has the name; else there is none`],
+    ] as const;
+    const prepared = await prepareAgain({ config: file, set: [] }, file);
+    for (const [name, says] of cases) {
+      const { steps, result } = await explain(parseQuestion(name, undefined, "tls"), prepared, file);
+      const told = steps.filter(({ by }) => by === "certificate").map(({ by, says }) => `${by}: ${says}`);
+      assert.deepEqual(told.map((one) => one.slice(0, says.length)), [says]);
+      assert.equal(result, "end TLS here, then forward to 127.0.0.1:2");
+    }
+    const { stdout } = await runHere("check", "--config", file);
+    assert.match(stdout, /# certificate_missing .*"\*\.wild\.example\.com".* needs \\"dns-01\\"/);
+    assert.match(
+      stdout,
+      /^ {2}acme: net: acme-v02\.api\.letsencrypt\.org:443; read: \S+cert-cache; write: \S+cert-cache$/m,
+    );
+  },
+});

@@ -40,6 +40,22 @@ Deno.test("renderStatus() shows the gateway as tables", () => {
     listeners: [...STATUS.listeners, { address: "0.0.0.0:80", kind: "http" }],
     rejected: { unknown_name: 3, preface_timeout: 40, over_limit: 0 },
     plugins: [...STATUS.plugins, isolated],
+    certificates: [
+      {
+        names: ["a.example.com", "b.example.com", "c.example.com", "d.example.com"],
+        source: "files",
+        notAfter: new Date(DAY_LATER + 90 * 86_400_000).toISOString(),
+        state: "valid",
+      },
+      {
+        names: ["*.example.org"],
+        source: "acme",
+        notAfter: "",
+        state: "failed",
+        error: "The directory answers 429 \u001b[2J",
+        nextAttempt: new Date(DAY_LATER + 3_600_000).toISOString(),
+      },
+    ],
   };
   assert.equal(
     renderStatus(status, DAY_LATER),
@@ -54,6 +70,10 @@ LISTENER        KIND
 PLUGIN         RUNS    STATE  READY  RESTARTS
 static         inline  up     yes    1
 mtls-postgres  worker  up     no     12        database not reachable
+
+CERTIFICATE                                           SOURCE  STATE   EXPIRES IN  NEXT ATTEMPT IN
+a.example.com b.example.com c.example.com and 1 more  files   valid   90d 0h
+*.example.org                                         acme    failed              1h 0m            The directory answers 429 \ufffd[2J
 
 REFUSED          COUNT
 preface_timeout  40

@@ -34,6 +34,7 @@ const NOTHING: ConfigDiff = {
   proxyTrustChanged: false,
   limitsChanged: false,
   certificatesChanged: false,
+  acmeChanged: false,
   adminAddressChanged: false,
   adminTokenChanged: false,
   logChanged: false,
@@ -57,6 +58,11 @@ const cases: readonly (readonly [string, Partial<GatewayConfig>, Partial<ConfigD
     listenersChanged: true,
     needsRestart: ["listeners"],
   }],
+  [
+    "who is asked for certificates",
+    { tls: { certificates: [], acme: { directory: "https://a.b/", cache: "c", challenges: ["http-01"] } } },
+    { acmeChanged: true, live: ["tls.acme"] },
+  ],
   ["one listener less", { listeners: [] }, { listenersChanged: true, needsRestart: ["listeners"] }],
   [
     "trusted proxies",

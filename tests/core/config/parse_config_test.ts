@@ -126,11 +126,11 @@ const wrong: readonly { readonly name: string; readonly given: Given; readonly l
   [
     {
       name: "unknown keys name the nearest known one",
-      given: { text: "limits:\n  idleTimout: 5m\nlistner: []\ntls: { acme: {} }\n" },
+      given: { text: "limits:\n  idleTimout: 5m\nlistner: []\ntls: { keys: {} }\n" },
       lines: [
         `${AT}:2:3: limits.idleTimout: Unknown key; did you mean "idleTimeout"?`,
         `${AT}:3:1: listner: Unknown key; did you mean "listeners"?`,
-        `${AT}:4:8: tls.acme: Unknown key; known here: certificates`,
+        `${AT}:4:8: tls.keys: Unknown key; known here: certificates, acme`,
       ],
     },
     {
@@ -374,6 +374,37 @@ plugins: { statik: {}, static: {} }
       ],
     },
     {
+      name: "challenges that nobody could answer",
+      given: {
+        text: "listeners: [{ address: '127.0.0.1:443' }]\ntls:\n  acme:\n    challenges: [http-01, dns-01]\n",
+      },
+      lines: [
+        `${AT}:4:5: tls.acme.challenges: The challenge "http-01" is answered by a listener of "kind: http", on public port 80; add one, or use "dns-01" alone`,
+        `${AT}:4:5: tls.acme.challenges: The challenge "dns-01" needs "tls.acme.dns01.webhook"`,
+      ],
+    },
+    {
+      name: "a webhook that nobody would call, and directories that are none",
+      given: {
+        text: "listeners: [{ address: '127.0.0.1:80', kind: http }]\ntls:\n  acme:\n" +
+          "    directory: http://a.example/dir\n    email: nobody\n    dns01: { webhook: 'ftp://a.example' }\n",
+      },
+      lines: [
+        `${AT}:4:16: tls.acme.directory: Expected "production", "staging" or a URL such as "https://acme.example.com/directory"`,
+        `${AT}:5:12: tls.acme.email: Expected an e-mail address`,
+        `${AT}:6:5: tls.acme.dns01: Without effect: "dns-01" is not among "tls.acme.challenges"`,
+        `${AT}:6:23: tls.acme.dns01.webhook: Expected a URL such as "https://dns.example.com/acme"`,
+      ],
+    },
+    {
+      name: "a webhook without effect",
+      given: {
+        text: "listeners: [{ address: '127.0.0.1:80', kind: http }]\ntls:\n  acme:\n" +
+          "    dns01: { webhook: 'https://a.example' }\n",
+      },
+      lines: [`${AT}:4:5: tls.acme.dns01: Without effect: "dns-01" is not among "tls.acme.challenges"`],
+    },
+    {
       name: "--set names the option that holds a wrong value within",
       given: { set: ["limits={idleTimout: 5m, maxConnections: x}"] },
       lines: [
@@ -385,6 +416,32 @@ plugins: { statik: {}, static: {} }
 for (const { name, given, lines } of wrong) {
   test(`parseConfig() refuses ${name}`, () => assert.deepEqual(linesOf(given), lines));
 }
+
+test("tls.acme has defaults, and knows the directories of Let's Encrypt by their words", () => {
+  const acmeOf = (acme: string) => {
+    const text = `listeners: [{ address: "127.0.0.1:80", kind: http }]\ntls: { acme: ${acme} }\n`;
+    const result = parse({ text });
+    assert.deepEqual(result.ok ? [] : result.problems, []);
+    return result.ok ? result.config.tls.acme : undefined;
+  };
+  assert.deepEqual(acmeOf("{}"), {
+    directory: "https://acme-v02.api.letsencrypt.org/directory",
+    cache: "conf/cert-cache",
+    challenges: ["http-01"],
+  });
+  const all = acmeOf(
+    "{ email: a@b.example, directory: staging, ca: ca.pem, cache: /var/c, challenges: [dns-01, dns-01], " +
+      "dns01: { webhook: 'https://a.example/x', propagation: 1m } }",
+  );
+  assert.deepEqual(all, {
+    email: "a@b.example",
+    directory: "https://acme-staging-v02.api.letsencrypt.org/directory",
+    ca: "conf/ca.pem",
+    cache: "/var/c",
+    challenges: ["dns-01"],
+    dns01: { webhook: "https://a.example/x", propagationMs: 60_000 },
+  });
+});
 
 const scalars: readonly (readonly [yaml: string, value: unknown])[] = [
   ["${PORT}", 8443],

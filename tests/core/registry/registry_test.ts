@@ -22,7 +22,7 @@ function session(id: string, more: Partial<SessionInfo> = {}): SessionInfo {
 
 /** Two nodes with copies of one truth, and who was evicted where. */
 function twoNodes(onName?: (name: string) => Promise<void>) {
-  const hub = new RegistryHub(onName);
+  const hub = new RegistryHub(onName && { claimed: onName, ended: () => {} });
   const evicted: string[] = [];
   const node = (name: string): Registry => {
     const replica = new RegistryReplica(name, {

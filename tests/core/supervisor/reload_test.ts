@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { GatewayConfig, PluginDeclaration } from "../../../core/config/config.ts";
+import { acmePermissions } from "../../../core/acme/permissions.ts";
+import type { AcmeConfig, GatewayConfig, PluginDeclaration } from "../../../core/config/config.ts";
 import { NO_PERMISSIONS, type WorkerPermissions } from "../../../core/config/permissions.ts";
 import type { PluginFiles } from "../../../core/plugin/contract.ts";
 import type { CheckedPlugin } from "../../../core/supervisor/plugins.ts";
@@ -113,6 +114,47 @@ for (const permissions of [{ net: ["10.0.0.1:5432"] }, { net: true }, { env: ["S
     assert.deepEqual(plan.needRestart, ["plugins.a (other permissions)", "plugins.b (other permissions)"]);
   });
 }
+
+const acmeConfig: AcmeConfig = { directory: "https://a.example/dir", cache: "/c", challenges: ["http-01"] };
+
+/** A config by which certificates are asked for. */
+function asking(change: Partial<AcmeConfig>): Prepared {
+  const acme = { ...acmeConfig, ...change };
+  const { directory, cache, email } = acme;
+  return {
+    ...prepared({ config: { tls: { certificates: [], acme } } }),
+    acme: {
+      settings: { directory, cache, ...(email !== undefined && { email }) },
+      permissions: acmePermissions(acme),
+    },
+  };
+}
+
+Deno.test("planReload() takes what it asks certificates by, as long as that needs no other permission", () => {
+  const next = asking({ email: "a@b.example", directory: "https://a.example/other" });
+  assert.deepEqual(planReload(asking({}), next), { prepared: next, needRestart: [] });
+});
+
+for (
+  const [what, change] of Object.entries({
+    "another directory": { directory: "https://b.example/dir" },
+    "another cache": { cache: "/d" },
+    "a webhook": { dns01: { webhook: "https://c.example", propagationMs: 0 } },
+  })
+) {
+  Deno.test(`planReload() leaves ${what} for a restart, and says so`, () => {
+    const old = asking({});
+    const plan = planReload(old, asking(change));
+    assert.deepEqual(plan, { prepared: old, needRestart: ["tls.acme (other permissions)"] });
+  });
+}
+
+Deno.test("planReload() neither begins to ask for certificates nor ends it", () => {
+  const [without, withAcme] = [prepared(), asking({})];
+  const needRestart = ["tls.acme (other permissions)"];
+  assert.deepEqual(planReload(without, withAcme), { prepared: without, needRestart });
+  assert.deepEqual(planReload(withAcme, without), { prepared: withAcme, needRestart });
+});
 
 /** A revocation list takes effect whatever else of the change needs a restart. */
 const keptForRestart: Record<string, Changes> = {

@@ -1,0 +1,79 @@
+/// <reference lib="deno.worker" />
+import "./no_environment.ts"; // before the library, which is loaded by the directory
+import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
+import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
+import { AcmeCache } from "./cache.ts";
+import type { AcmeQuestions, AcmeSettings, AcmeWorkerMethods, WantedName } from "./contract.ts";
+import { AcmeDirectory } from "./directory.ts";
+import { Keeper } from "./keeper.ts";
+import { dnsSolver, httpSolver } from "./solvers.ts";
+
+/*
+ * The entry of the worker that asks for certificates. The supervisor starts it with `acmePermissions()`: the directory,
+ * the webhook, and the folder of the cache.
+ */
+
+/** One set of settings at work. */
+interface Running {
+  readonly keeper: Keeper;
+  readonly directory: AcmeDirectory;
+}
+
+let running: Running | undefined;
+let wanted: readonly WantedName[] = [];
+const supervisor: Rpc<AcmeQuestions & LogBatchMethods> = openRpc(
+  self as unknown as MessageChannelEnd,
+  {
+    async start(settings, logLevel) {
+      log = openLogBatch("acme", logLevel, supervisor);
+      running = await open(settings);
+      return running.keeper.state();
+    },
+    async reload(settings) {
+      const fresh = await open(settings);
+      close();
+      running = fresh;
+      supervisor.notify("acmeChanged", fresh.keeper.state());
+      fresh.keeper.want(wanted);
+    },
+    want(names) {
+      wanted = names;
+      running?.keeper.want(names);
+    },
+    stop() {
+      close();
+      flushLogBatches();
+    },
+    ping() {},
+  } satisfies AcmeWorkerMethods,
+);
+
+let log = openLogBatch("acme", "info", supervisor);
+
+async function open({ cache: folder, ...settings }: AcmeSettings): Promise<Running> {
+  const cache = await AcmeCache.open(folder, settings.directory, log);
+  const solvers = {
+    "http-01": httpSolver({
+      present: (token, keyAuthorization) => supervisor.call("acmePresent", token, keyAuthorization),
+      withdraw: (token) => supervisor.notify("acmeWithdraw", token),
+    }),
+    ...(settings.dns01 && { "dns-01": dnsSolver(settings.dns01) }),
+  };
+  const directory = new AcmeDirectory(settings, { cache, solvers, log });
+  const keeper: Keeper = new Keeper({
+    cache,
+    orderer: directory,
+    log,
+    changed: (state) => {
+      if (running?.keeper === keeper) supervisor.notify("acmeChanged", state);
+    },
+  });
+  await keeper.load();
+  return { keeper, directory };
+}
+
+function close(): void {
+  running?.keeper[Symbol.dispose]();
+  running?.directory[Symbol.dispose]();
+  running = undefined;
+}

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import type { AcmeState } from "../../../core/acme/contract.ts";
+import { NO_PERMISSIONS } from "../../../core/config/permissions.ts";
+import { createLog, type LogEvent } from "../../../core/log.ts";
+import { AcmeUnit } from "../../../core/supervisor/acme_unit.ts";
+import { certificateRows, orderSamples } from "../../../core/supervisor/certificate_rows.ts";
+import type { GatewayState } from "../../../core/supervisor/state.ts";
+import type { CertificateMaterial } from "../../../core/tls/certificates.ts";
+
+function material(notAfter: number, ...names: string[]): CertificateMaterial {
+  return { names, certPem: "", keyPem: "", notAfter, fingerprint: names.join(), source: names.join() };
+}
+
+/** A unit whose worker never starts, among routes and files. */
+function unit(
+  routes: readonly string[],
+  files: readonly string[] = [],
+  challenges: readonly string[] = ["http-01"],
+) {
+  const events: LogEvent[] = [];
+  const told: unknown[] = [];
+  const state = {
+    log: createLog("test", "debug", (event) => events.push(event)),
+    times: {},
+    logMethods: () => ({ log: () => {} }),
+    plugins: [{ traits: { terminates: routes } }],
+    certificates: files.length === 0 ? [] : [material(0, ...files)],
+    config: { tls: { acme: { challenges } }, log: { level: "info" } },
+    planes: [{ rpc: { call: (_method: string, acme: unknown) => Promise.resolve(told.push(acme)) } }],
+  };
+  const settings = { directory: "https://a.example/dir", cache: "/c" };
+  const made = new AcmeUnit(state as unknown as GatewayState, { settings, permissions: NO_PERMISSIONS });
+  return { made, events, told };
+}
+
+const HTTP = { protocol: "http", owner: "alice" };
+
+Deno.test("data planes know of a name that waits before its agent is told that it has it, and of no stray one", async () => {
+  const { made, told } = unit(["app.example.com", "*.example.net"], ["*.example.org"]);
+  made.refresh();
+  await made.claimed("shop.example.com", HTTP);
+  assert.deepEqual(told.at(-1), { awaited: ["app.example.com", "shop.example.com"], challenges: {} });
+  await made.claimed("own.example.com", { protocol: "tls", owner: "alice" }); // it shows its own
+  await made.claimed("covered.example.org", HTTP);
+  assert.deepEqual(made.forPlanes().awaited, ["app.example.com", "shop.example.com"]);
+  made.ended("shop.example.com");
+  assert.deepEqual(made.forPlanes().awaited, ["app.example.com"]);
+});
+
+Deno.test("an owner who makes up names does not use up what there is for all", async () => {
+  const { made, events } = unit([]);
+  await Promise.all(Array.from({ length: 60 }, (_, i) => made.claimed(`n${i}.example.com`, HTTP)));
+  assert.equal(made.forPlanes().awaited.length, 50);
+  assert.equal(events.filter(({ event }) => event === "acme_name_left").length, 10);
+  await made.claimed("shop.example.com", { protocol: "http", owner: "bob" });
+  assert.equal(made.forPlanes().awaited.at(-1), "shop.example.com");
+  for (let again = 0; again < 9; again++) await made.claimed("n0.example.com", HTTP); // an agent that reconnects
+  assert.equal(made.forPlanes().awaited.length, 51);
+});
+
+Deno.test("many claims at once are told to the data planes a few times", async () => {
+  const { made, told } = unit([]);
+  await Promise.all(Array.from({ length: 40 }, (_, i) => made.claimed(`n${i}.example.com`, HTTP)));
+  assert.ok(told.length <= 2, `${told.length}`);
+  assert.equal((told.at(-1) as { awaited: unknown[] }).awaited.length, 40);
+});
+
+const NOW = Date.UTC(2026, 0, 1);
+const acme: AcmeState = {
+  certificates: [],
+  names: [
+    { name: "a.example.com", state: "valid", notAfter: NOW + 1000, nextAttempt: NOW + 500, error: "No" },
+    { name: "b.example.com", state: "pending" },
+  ],
+  orders: { issued: 3, renewed: 2, failed: 1, rate_limited: 0, unreachable: 4 },
+};
+
+Deno.test("status tells of certificates of files, of ACME and of the development CA", () => {
+  const files = [
+    material(NOW + 2000, "f.example.com", "*.f.example.com"),
+    material(NOW - 1, "old.example.com"),
+  ];
+  const rows = certificateRows({ files, issued: [], isDevelopment: false, acme }, NOW);
+  assert.deepEqual(rows, [
+    {
+      names: ["f.example.com", "*.f.example.com"],
+      source: "files",
+      notAfter: "2026-01-01T00:00:02.000Z",
+      state: "valid",
+    },
+    {
+      names: ["old.example.com"],
+      source: "files",
+      notAfter: "2025-12-31T23:59:59.999Z",
+      state: "failed",
+      error: "It has expired",
+    },
+    {
+      names: ["a.example.com"],
+      source: "acme",
+      notAfter: "2026-01-01T00:00:01.000Z",
+      state: "valid",
+      error: "No",
+      nextAttempt: "2026-01-01T00:00:00.500Z",
+    },
+    { names: ["b.example.com"], source: "acme", notAfter: "", state: "pending" },
+  ]);
+  const issued = [material(NOW + 1, "x.localhost")];
+  const development = certificateRows({ files, issued, isDevelopment: true, acme: undefined }, NOW);
+  assert.deepEqual(development.map(({ source }) => source), ["development", "development", "development"]);
+});
+
+Deno.test("status tells of so many certificates and no more, and metrics of every way in which orders end", () => {
+  const files = Array.from({ length: 2000 }, (_, i) => material(NOW, `n${i}.example.com`));
+  assert.equal(certificateRows({ files, issued: [], isDevelopment: false, acme }, NOW).length, 1000);
+  const samples = orderSamples(acme.orders).map(({ labels, value }) => `${labels["result"]} ${value}`);
+  assert.deepEqual(samples, ["issued 3", "renewed 2", "failed 1", "rate_limited 0", "unreachable 4"]);
+  assert.deepEqual(orderSamples(undefined), []);
+});
