@@ -29,9 +29,10 @@ export interface Pebble extends AsyncDisposable {
   stop(): Promise<void>;
   /** Starts it again at the same address. It knows nothing of what was before. */
   start(options?: PebbleStart): Promise<void>;
-  /** How many orders it was asked for since it started. */
+  /** How many orders it has taken since it started. */
   orders(): number;
-  readonly output: string;
+  /** What the directory has printed since it started. */
+  output(): string;
 }
 
 export async function startPebble({ httpPort }: PebbleOptions): Promise<Pebble> {
@@ -90,10 +91,9 @@ export async function startPebble({ httpPort }: PebbleOptions): Promise<Pebble> 
       dns: `http://${hostPort(dnsManagement)}`,
       start,
       stop,
-      orders: () => (running?.output ?? "").split("/order-plz").length - 1,
-      get output() {
-        return running?.output ?? "";
-      },
+      // Not by requests: one with a nonce that is rejected is sent again.
+      orders: () => (running?.output ?? "").split(" orders in the db").length - 1,
+      output: () => running?.output ?? "",
       async root() {
         using client = Deno.createHttpClient({ caCerts: [authority.certificate] });
         const url = `https://${hostPort(management)}/roots/0`;
