@@ -1,11 +1,17 @@
 import assert from "node:assert/strict";
+import { AcmeCache } from "../../../core/acme/cache.ts";
 import type { AcmeState } from "../../../core/acme/contract.ts";
+import { acmePermissions } from "../../../core/acme/permissions.ts";
 import { NO_PERMISSIONS } from "../../../core/config/permissions.ts";
 import { createLog, type LogEvent } from "../../../core/log.ts";
 import { AcmeUnit } from "../../../core/supervisor/acme_unit.ts";
 import { certificateRows, orderSamples } from "../../../core/supervisor/certificate_rows.ts";
-import type { GatewayState } from "../../../core/supervisor/state.ts";
+import type { AcmeUse, GatewayState } from "../../../core/supervisor/state.ts";
 import type { CertificateMaterial } from "../../../core/tls/certificates.ts";
+import { createCertificate } from "../../support/certificates.ts";
+import { granted } from "../../support/permissions.ts";
+import { temporaryFolder } from "../../support/processes.ts";
+import { until } from "../../support/until.ts";
 
 function material(notAfter: number, ...names: string[]): CertificateMaterial {
   return { names, certPem: "", keyPem: "", notAfter, fingerprint: names.join(), source: names.join() };
@@ -14,29 +20,34 @@ function material(notAfter: number, ...names: string[]): CertificateMaterial {
 /** A unit whose worker never starts, among routes and files. */
 function unit(
   routes: readonly string[],
+  use: AcmeUse = {
+    settings: { directory: "https://a.example/dir", cache: "/c" },
+    permissions: NO_PERMISSIONS,
+  },
   files: readonly string[] = [],
-  challenges: readonly string[] = ["http-01"],
 ) {
+  const challenges = ["http-01"];
   const events: LogEvent[] = [];
   const told: unknown[] = [];
   const state = {
     log: createLog("test", "debug", (event) => events.push(event)),
-    times: {},
+    times: { firstBackoffMs: 10 },
+    prepared: { acme: use },
+    configurePlanes: () => Promise.resolve(),
     logMethods: () => ({ log: () => {} }),
     plugins: [{ traits: { terminates: routes } }],
     certificates: files.length === 0 ? [] : [material(0, ...files)],
     config: { tls: { acme: { challenges } }, log: { level: "info" } },
     planes: [{ rpc: { call: (_method: string, acme: unknown) => Promise.resolve(told.push(acme)) } }],
   };
-  const settings = { directory: "https://a.example/dir", cache: "/c" };
-  const made = new AcmeUnit(state as unknown as GatewayState, { settings, permissions: NO_PERMISSIONS });
+  const made = new AcmeUnit(state as unknown as GatewayState, use);
   return { made, events, told };
 }
 
 const HTTP = { protocol: "http", owner: "alice" };
 
 Deno.test("data planes know of a name that waits before its agent is told that it has it, and of no stray one", async () => {
-  const { made, told } = unit(["app.example.com", "*.example.net"], ["*.example.org"]);
+  const { made, told } = unit(["app.example.com", "*.example.net"], undefined, ["*.example.org"]);
   made.refresh();
   await made.claimed("shop.example.com", HTTP);
   assert.deepEqual(told.at(-1), { awaited: ["app.example.com", "shop.example.com"], challenges: {} });
@@ -63,6 +74,41 @@ Deno.test("many claims at once are told to the data planes a few times", async (
   await Promise.all(Array.from({ length: 40 }, (_, i) => made.claimed(`n${i}.example.com`, HTTP)));
   assert.ok(told.length <= 2, `${told.length}`);
   assert.equal((told.at(-1) as { awaited: unknown[] }).awaited.length, 40);
+});
+
+Deno.test({
+  name:
+    "a worker that crashes is started anew with the cache, and asks on; who waits for a challenge asks again",
+  ignore: !granted("read", "write", "env", "net", "sys", "run", "ffi"),
+  async fn() {
+    await using folder = await temporaryFolder();
+    const directory = "https://127.0.0.1:1/dir";
+    const log = createLog("test", "error", () => {});
+    const cache = await AcmeCache.open(folder.path, directory, log);
+    const { certificate, key } = await createCertificate("kept.example.com");
+    await cache.writeCertificate("kept.example.com", { certPem: certificate, keyPem: key });
+    const settings = { directory, cache: folder.path };
+    const permissions = acmePermissions({ directory, cache: folder.path });
+    const { made } = unit(["kept.example.com", "new.example.com"], { settings, permissions });
+    try {
+      await made.worker.start();
+      assert.deepEqual(made.certificates().map(({ names }) => names), [["kept.example.com"]]);
+      made.begin();
+      const rowOf = (name: string) => made.report.names.find((row) => row.name === name);
+      const failed = () => rowOf("new.example.com")?.state === "failed";
+      await until(failed, { what: "the directory to be missed" });
+      assert.equal(rowOf("new.example.com")?.error?.startsWith("Cannot ask 127.0.0.1:1: "), true);
+      assert.doesNotMatch(rowOf("new.example.com")?.error ?? "", /\/dir/);
+      made.worker.restart("test");
+      assert.equal(made.certificates().length, 1); // they stay in service
+      await until(() => made.worker.generation === 2, { what: "another worker" });
+      await until(() => rowOf("new.example.com")?.nextAttempt !== undefined, { what: "it to be asked for" });
+      assert.equal(made.certificates().length, 1);
+    } finally {
+      made.stop();
+      made.worker.stop();
+    }
+  },
 });
 
 const NOW = Date.UTC(2026, 0, 1);
