@@ -47,16 +47,15 @@ export class AcmeDirectory implements Orderer, Disposable {
   }
 
   async order(wanted: WantedName, signal: AbortSignal): Promise<Bundle> {
+    const client = this.#withAccount();
     try {
-      return await this.#order(wanted, signal);
+      return await this.#order(await client, wanted, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof AcmeFault)) throw new AcmeFault("refused", plainText(messageOf(error)));
       if (error.problem !== "accountDoesNotExist") throw error;
+      return await this.#order(await this.#withAnotherAccount(client), wanted, signal);
     }
-    this.#client = undefined;
-    await this.#cache.dropAccount();
-    return await this.#order(wanted, signal);
   }
 
   [Symbol.dispose](): void {
@@ -64,8 +63,7 @@ export class AcmeDirectory implements Orderer, Disposable {
     this.#http?.close();
   }
 
-  async #order(wanted: WantedName, signal: AbortSignal): Promise<Bundle> {
-    const client = await this.#withAccount();
+  async #order(client: acme.Client, wanted: WantedName, signal: AbortSignal): Promise<Bundle> {
     const order = await client.createOrder({ identifiers: [{ type: "dns", value: wanted.name }] });
     for (const authorization of await client.getAuthorizations(order)) {
       signal.throwIfAborted();
@@ -124,11 +122,22 @@ export class AcmeDirectory implements Orderer, Disposable {
 
   /** One registration, however many wait for it. */
   #withAccount(): Promise<acme.Client> {
-    this.#client ??= this.#openAccount().catch((error) => {
-      this.#client = undefined;
+    return this.#client ?? this.#hold(this.#openAccount());
+  }
+
+  /** The directory does not know the account of `old`. Of several who find that, the first makes another one. */
+  #withAnotherAccount(old: Promise<acme.Client>): Promise<acme.Client> {
+    if (this.#client !== undefined && this.#client !== old) return this.#client;
+    return this.#hold(this.#cache.dropAccount().then(() => this.#openAccount()));
+  }
+
+  /** Keeps it for all, unless it fails: then the next one tries again. */
+  #hold(opening: Promise<acme.Client>): Promise<acme.Client> {
+    const client = opening.catch((error) => {
+      if (this.#client === client) this.#client = undefined;
       throw error;
     });
-    return this.#client;
+    return this.#client = client;
   }
 
   async #openAccount(): Promise<acme.Client> {
