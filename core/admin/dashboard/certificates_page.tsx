@@ -27,7 +27,8 @@ export function CertificatesPage({ frame, certificates }: {
             { title: "State", cell: (row) => <State row={row} now={now} /> },
             {
               title: "Expires",
-              cell: (row) => row.state === "pending" ? "–" : <Expiry time={row.notAfter} now={now} />,
+              cell: ({ state, notAfter }) =>
+                state === "pending" || notAfter === "" ? "–" : <Expiry time={notAfter} now={now} />,
             },
             {
               title: "Next attempt",
