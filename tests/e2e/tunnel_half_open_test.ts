@@ -54,11 +54,12 @@ Deno.test({
 
     const stopped = performance.now();
     agent.program.kill("SIGSTOP");
-    const waiting = statusOf(tunnels, "web");
+    const caught = statusOf(tunnels, "web");
     const lost = () => tunnels.gateway.events.filter(({ reason }) => reason === "heartbeat_timeout").length;
     await until(() => lost() === 2, { what: "both connections to be found dead" });
     const found = performance.now() - stopped;
     assert.ok(found < TIMEOUT_MS + SLACK_MS, `found after ${found} ms`);
+    const waiting = statusOf(tunnels, "web");
     assert.deepEqual(await tunnels.rows(), []);
     const stranger = new RunningAgent(tunnels.settings([http("web", web.target)], { owner: "bob" }));
     await using _ = stranger;
@@ -69,6 +70,7 @@ Deno.test({
 
     assert.equal(await waiting, 502, "who waited is told in the end");
     const over = performance.now() - stopped;
+    assert.equal(await caught, 502, "who was caught by it had one more try, which may have been caught, too");
     assert.ok(over > GRACE_MS && over < TIMEOUT_MS + GRACE_MS + 2 * SLACK_MS, `told after ${over} ms`);
 
     agent.program.kill("SIGCONT");
