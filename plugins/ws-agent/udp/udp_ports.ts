@@ -10,6 +10,7 @@ import { udpKey, udpPortOfKey } from "../names.ts";
 import type { Sessions } from "../session/sessions.ts";
 import { QueueMemory } from "./datagram_queue.ts";
 import { FlowCounts } from "./flow_limits.ts";
+import { SocketDisputes } from "./socket_disputes.ts";
 import { socketHolder, withSocket } from "./socket_holder.ts";
 import { type PortTools, UdpPort } from "./udp_port.ts";
 
@@ -41,6 +42,7 @@ export class UdpPorts {
   readonly #ports = new Map<number, UdpPort>();
   /** Ports that are served from here and open in another data plane; for how many ticks none has had them. */
   readonly #elsewhere = new Map<number, number>();
+  readonly #disputes = new SocketDisputes();
   readonly #failures = new LogOnce();
   #stopTicking: (() => void) | undefined;
   #isDraining = false;
@@ -69,16 +71,13 @@ export class UdpPorts {
    */
   async listen(port: number, session: SessionId): Promise<void> {
     for (let tries = 0;; tries++) {
+      const lease = this.#lease(port);
+      // Its word counts, whether or not the system would refuse the port: after a reload the address may be another one.
+      if (!this.#ports.has(port) && this.#isHeldElsewhere(lease)) return this.#leave(port);
       try {
         return this.#open(port, session);
       } catch (error) {
         if (this.#tools.plane.nodes === 1 || !isInUse(error)) throw error;
-        const lease = this.#lease(port);
-        if (this.#isHeldElsewhere(lease)) {
-          this.#elsewhere.set(port, 0);
-          this.#tick();
-          return;
-        }
         const isAlone = lease?.sessions.every(({ node }) => node === this.#tools.plane.node) ?? true;
         if (tries >= (isAlone ? RETRIES : RETRIES_BESIDE_OTHERS)) throw error;
         await new Promise<void>((resolve) => this.#tools.clock.after(RETRY_MS, resolve));
@@ -133,7 +132,16 @@ export class UdpPorts {
     return holder !== undefined && holder !== this.#tools.plane.node;
   }
 
-  /** Tells the other data planes who has the socket. */
+  /** Another data plane has the port, for as long as it says so. */
+  #leave(port: number): void {
+    this.#elsewhere.set(port, 0);
+    this.#tick();
+  }
+
+  /**
+   * Tells the other data planes who has the socket. A claim is of a whole value: the rest is repeated as it is known here, which may be
+   * behind what another has just claimed with (its `balance`, say), until the next claim.
+   */
   #say(port: number, session: SessionId): void {
     const { plane: { node, nodes, registry }, log } = this.#tools;
     const lease = this.#lease(port);
@@ -143,10 +151,17 @@ export class UdpPorts {
     );
   }
 
-  /** A claim of another data plane that did not know of the socket has covered up what was said. */
+  /** A claim of another data plane that did not know of the socket, or has one too, has covered up what was said. */
   #sayAgain(port: number, lease: Lease | undefined): void {
     const { plane: { node, nodes }, sessions } = this.#tools;
-    if (nodes === 1 || !this.#ports.has(port) || socketHolder(lease) === node) return;
+    const holder = socketHolder(lease);
+    if (nodes === 1 || !this.#ports.has(port) || holder === node) return;
+    const answer = holder === undefined ? "say-again" : this.#disputes.covered(port, node, holder);
+    if (answer === "wait") return;
+    if (answer === "give-way") {
+      this.#close(port);
+      return this.#leave(port);
+    }
     const [session] = sessions.serving(udpKey(port))?.keys() ?? []; // of no other: its claim may be about to be given back
     if (session !== undefined) this.#say(port, session.id);
   }
@@ -162,6 +177,7 @@ export class UdpPorts {
   #close(port: number): void {
     this.#ports.get(port)?.close();
     this.#ports.delete(port);
+    this.#disputes.forget(port);
   }
 
   /** Opens what another data plane has left, if it has. @returns What keeps it from that. */
@@ -192,6 +208,7 @@ export class UdpPorts {
 
   #lookAfterAll(): void {
     const now = this.#tools.clock.monotonic();
+    this.#disputes.tick();
     for (const [port, open] of this.#ports) {
       open.tick(now);
       const lease = this.#lease(port);

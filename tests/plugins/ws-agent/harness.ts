@@ -81,6 +81,7 @@ interface OpenPort {
 /** A UDP port that a plugin has, without a socket. */
 export class TestUdpPort implements DatagramSocket {
   readonly node: number;
+  readonly hostname: string;
   readonly port: number;
   /** What was sent from it. */
   readonly sent: { readonly data: Uint8Array; readonly to: number }[] = [];
@@ -89,8 +90,9 @@ export class TestUdpPort implements DatagramSocket {
   #receiving: (() => void) | undefined;
   #isClosed = false;
 
-  constructor(node: number, port: number, closed: () => void) {
+  constructor(node: number, port: number, closed: () => void, hostname = "0.0.0.0") {
     this.node = node;
+    this.hostname = hostname;
     this.port = port;
     this.#closed = closed;
   }
@@ -212,10 +214,15 @@ export class TestGateway implements AsyncDisposable {
     return socket;
   }
 
-  async reload(section: Record<string, unknown> = this.#section, tokens = this.#tokens): Promise<void> {
+  /** @param plugins Which hear of it so far. @default all of them */
+  async reload(
+    section: Record<string, unknown> = this.#section,
+    tokens = this.#tokens,
+    plugins: readonly WsAgentPlugin[] = this.plugins,
+  ): Promise<void> {
     this.#section = section;
     this.#tokens = tokens;
-    for (const plugin of this.plugins) await plugin.reload(configOf(section), this.#files());
+    for (const plugin of plugins) await plugin.reload(configOf(section), this.#files());
   }
 
   /** What the data plane does with a public connection: follows the decision up to the stream of a tunnel. */
@@ -294,7 +301,7 @@ export class TestGateway implements AsyncDisposable {
       ports: [],
       httpsPort: 443,
       listen: ({ port }) => this.#listen(index, port),
-      listenDatagrams: ({ port }) => this.#listenDatagrams(index, port),
+      listenDatagrams: ({ hostname, port }) => this.#listenDatagrams(index, hostname, port),
       openOn: (to, purpose, info) => this.#openOn(index, to, purpose, info),
     };
     const config = configOf(this.#section);
@@ -336,12 +343,12 @@ export class TestGateway implements AsyncDisposable {
     return { port, close: () => void this.openPorts.delete(open) };
   }
 
-  #listenDatagrams(node: number, port: number): DatagramSocket {
-    const isOpen = [...this.udpPorts].some((open) => open.port === port);
+  #listenDatagrams(node: number, hostname: string, port: number): DatagramSocket {
+    const isOpen = [...this.udpPorts].some((open) => open.port === port && open.hostname === hostname);
     if (this.portsInUse.has(port) || isOpen) {
       throw new GatewayError("address-in-use", `UDP port ${port} is in use`);
     }
-    const open = new TestUdpPort(node, port, () => this.udpPorts.delete(open));
+    const open = new TestUdpPort(node, port, () => this.udpPorts.delete(open), hostname);
     this.udpPorts.add(open);
     return open;
   }

@@ -175,6 +175,63 @@ Deno.test("data planes that register at once, and hear of each other late, agree
   }
 });
 
+Deno.test("a port that is open in one data plane is opened in no other, though a reload has changed the address", async () => {
+  await using gateway = new TestGateway({ nodes: 2, section: { portsAddress: "127.0.0.1" } });
+  const first = await gateway.agent({ node: 0, epoch: 1, slot: 0 });
+  const second = await gateway.agent({ node: 1, epoch: 1, slot: 1 });
+  await first.serve(game);
+  await gateway.reload({ portsAddress: "127.0.0.2" });
+  await second.serve(game);
+  assert.deepEqual(nodesOf(gateway), [0]);
+  await ask(gateway, 5, "by the first");
+  first.kill();
+  await until(() => nodesOf(gateway).join() === "1", { what: "the other one to have the port" });
+  assert.deepEqual([...gateway.udpPorts].map(({ hostname }) => hostname), ["127.0.0.2"]);
+});
+
+Deno.test("of two data planes that open a port at different addresses at once, one gives way", async () => {
+  const clock = new HandyClock();
+  await using stack = new AsyncDisposableStack();
+  stack.defer(nothingLags);
+  const gateway = stack.use(
+    new TestGateway({
+      nodes: 2,
+      section: { portsAddress: "127.0.0.1", reconnectGrace: "60ms" },
+      clock,
+      viewOf: (registry, node) => laggingView(registry, node, () => 0.99),
+    }),
+  );
+  const agents = await Promise.all([0, 1].map((node) => gateway.agent({ node, epoch: 1, slot: node })));
+  let claims = 0;
+  stack.defer(gateway.registry.listen(({ kind }) => void (kind === "changed" && claims++)));
+  await gateway.reload(
+    { portsAddress: "127.0.0.2", reconnectGrace: "60ms" },
+    undefined,
+    gateway.plugins.slice(1),
+  );
+  await Promise.all(agents.map((agent) => agent.serve(game)));
+  assert.deepEqual(nodesOf(gateway).toSorted(), [0, 1], "neither knew of the other");
+  await nothingLags();
+  const second = async () => {
+    const before = claims;
+    clock.advance(1000);
+    await nothingLags();
+    return claims - before;
+  };
+  for (let seconds = 1; gateway.udpPorts.size > 1; seconds++) {
+    assert.ok(seconds < 10, "they do not agree");
+    const count = await second();
+    assert.ok(count <= 4, `${count} claims in second ${seconds}`);
+  }
+  assert.deepEqual(nodesOf(gateway), [0]);
+  for (let seconds = 1; seconds <= 3; seconds++) await second();
+  assert.equal(await second(), 0);
+  assert.equal(gateway.registry.lookup("udp:30001")?.value["socket"], "data-plane-0");
+  await ask(gateway, 5, "by the first");
+  for (const agent of agents) agent.kill();
+  await until(() => gateway.registry.leases().length === 0, { what: "the end of the grace" });
+});
+
 Deno.test("a port that another program takes while it changes hands is told of, and opened when it is free", async () => {
   await using gateway = new TestGateway({ nodes: 2, clock: HASTY });
   const first = await gateway.agent({ node: 0, epoch: 1, slot: 0 });
