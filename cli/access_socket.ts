@@ -85,7 +85,7 @@ export async function serveAccess(
   const early = join(folder, `.${id}.new`);
   const listener = listen(early);
   await Deno.rename(early, path);
-  const answering = answerAll(listener, options);
+  const answering = answerConnections(listener, options);
   return {
     async [Symbol.asyncDispose]() {
       await Deno.remove(path).catch(() => {});
@@ -99,7 +99,7 @@ export async function serveAccess(
  *
  * @param options.retryMs How long to wait then.
  */
-export function answerAll(
+export function answerConnections(
   listener: Pick<Deno.UnixListener, "accept" | "close">,
   { retryMs = ACCEPT_RETRY_MS, ...options }: Answers & { readonly retryMs?: number },
 ): AsyncDisposable {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { closeQuietly, writeAll } from "../../core/byte_stream.ts";
-import { answerAll, type RunningAccess } from "../../cli/access_socket.ts";
+import { answerConnections, type RunningAccess } from "../../cli/access_socket.ts";
 import { granted } from "../support/permissions.ts";
 
 const RUNNING: RunningAccess = {
@@ -35,7 +35,7 @@ Deno.test({
       const path = `${folder}/a.sock`;
       const listener = Deno.listen({ transport: "unix", path });
       let failures = 2, stops = 0;
-      await using _answering = answerAll({
+      await using _answering = answerConnections({
         accept: () => failures-- > 0 ? Promise.reject(new Error("Too many open files")) : listener.accept(),
         close: () => listener.close(),
       }, { status: () => RUNNING, stop: () => stops++, retryMs: 1 });

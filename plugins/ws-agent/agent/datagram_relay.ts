@@ -1,9 +1,9 @@
 import { canonicalAddress } from "../../../core/net/address.ts";
 import { closeQuietly, GatewayError } from "../../../core/plugin/mod.ts";
+import { nextTurn } from "../turn.ts";
 import { MAX_DATAGRAM_BYTES, RECEIVE_BYTES } from "../udp/datagram_frames.ts";
 import { QueueMemory } from "../udp/datagram_queue.ts";
 import { DatagramSender, readDatagrams } from "../udp/datagram_stream.ts";
-import { nextTurn } from "../udp/turn.ts";
 import type { YamuxStream } from "../yamux/yamux.ts";
 import { withoutPrefix } from "./datagram_prefix.ts";
 import type { AgentNetwork } from "./network.ts";

@@ -1,7 +1,7 @@
 import { type ByteStream, isLending } from "../../../core/plugin/mod.ts";
+import { atTurnsEnd } from "../turn.ts";
 import { DatagramFault, DatagramFrames } from "./datagram_frames.ts";
 import { DatagramQueue, type QueueMemory } from "./datagram_queue.ts";
-import { atTurnsEnd } from "./turn.ts";
 
 /** For streams that do not lend out what they have received: those between data planes. */
 const READ_BYTES = 16 * 1024;

@@ -9,10 +9,10 @@ import {
 import { canonicalAddress } from "../../../core/net/address.ts";
 import type { Clock } from "../clock.ts";
 import { HttpRefusal } from "../http/refusal.ts";
+import { nextTurn } from "../turn.ts";
 import { MAX_DATAGRAM_BYTES, RECEIVE_BYTES } from "./datagram_frames.ts";
 import type { QueueMemory } from "./datagram_queue.ts";
 import { type FlowCounts, groupOf, type UdpLimits, UnverifiedFlows } from "./flow_limits.ts";
-import { nextTurn } from "./turn.ts";
 import type { UdpCounters } from "./udp_counters.ts";
 import { type FlowEnd, type FlowHost, UdpFlow } from "./udp_flow.ts";
 

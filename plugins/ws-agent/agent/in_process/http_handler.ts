@@ -6,7 +6,7 @@ import {
   RequestHead,
 } from "../../../../core/http1/mod.ts";
 import { type ByteStream, writeAll } from "../../../../core/plugin/mod.ts";
-import { nextTurn } from "../../udp/turn.ts";
+import { nextTurn } from "../../turn.ts";
 import type { ConnectionHandler, ServedConnection } from "./handler.ts";
 import { toRequest } from "./http_request.ts";
 import { RequestBody } from "./http_request_body.ts";
