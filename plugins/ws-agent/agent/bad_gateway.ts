@@ -1,15 +1,15 @@
+import { ByteReader, RequestHead } from "../../../core/http1/mod.ts";
 import { type ByteStream, writeAll } from "../../../core/plugin/mod.ts";
 
 /** As much of the request as is read away, so that a reset does not overtake the answer. */
 const MAX_DISCARDED_BYTES = 1 << 20;
-const HEAD = new TextEncoder().encode("HEAD ");
 
 /** Why a connection is answered by the agent itself. `forbidden`: the program does not take it. */
 export type RefusalReason = "refused" | "timeout" | "forbidden";
 
 /**
- * Answers one request with 502, in place of a service that is not there, or with 403, and reads on until the gateway has understood. Says
- * nothing of the target: the public reads it.
+ * Answers one request with 502, in place of a service that is not there, or with 403, once its head has come; and reads on until the gateway has
+ * understood. Says nothing of the target: the public reads it.
  *
  * @throws What the stream throws. Bounded by whoever closes it.
  */
@@ -18,12 +18,28 @@ export async function answerRefusal(
   service: string,
   reason: RefusalReason,
 ): Promise<void> {
-  const first = new Uint8Array(4096);
-  const length = await stream.read(first) ?? 0;
-  const isHead = HEAD.every((byte, i) => first[i] === byte && i < length);
-  await writeAll(stream, response(service, reason, isHead));
+  const { method, length } = await readHead(stream);
+  await writeAll(stream, response(service, reason, method === "HEAD"));
   await stream.closeWrite();
   await discardRest(stream, length);
+}
+
+/**
+ * Reads to the end of a head, or to where it is seen that this is none: who watches takes an answer that comes earlier for one that
+ * nobody asked for.
+ *
+ * @returns The bytes that were read, and the method as far as it has come.
+ */
+async function readHead(stream: ByteStream): Promise<{ method: string; length: number }> {
+  const head = new RequestHead();
+  const reader = new ByteReader(stream);
+  try {
+    while (await reader.fill() && head.parse(reader.bytes) === "more");
+    return { method: head.method, length: reader.available };
+  } finally {
+    head.fields.release();
+    reader.release();
+  }
 }
 
 /**

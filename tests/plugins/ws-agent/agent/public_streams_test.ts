@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import { writeAll } from "../../../../core/byte_stream.ts";
+import { type ByteStream, writeAll } from "../../../../core/byte_stream.ts";
+import { answerRefusal } from "../../../../plugins/ws-agent/agent/bad_gateway.ts";
 import type { AgentEvent, RequestSeen } from "../../../../plugins/ws-agent/agent/events.ts";
+import { HttpObserver } from "../../../../plugins/ws-agent/agent/http_observer.ts";
 import { type AgentNetwork, systemNetwork } from "../../../../plugins/ws-agent/agent/network.ts";
+import { WatchedStream } from "../../../../plugins/ws-agent/agent/watched_stream.ts";
 import { createCertificate } from "../../../support/certificates.ts";
 import { readToEnd, serveTcp, startEcho, startReset } from "../../../support/echo.ts";
 import { until } from "../../../support/until.ts";
@@ -173,6 +176,55 @@ for (
     assert.deepEqual(running.events.flatMap((event) => event.kind === "request" ? [event.status] : []), [
       502,
     ]);
+  });
+}
+
+for (
+  const { name, request, status, body } of [
+    {
+      name: "a long head",
+      request: `GET / HTTP/1.1\r\nHost: a\r\nCookie: ${"c".repeat(20_000)}\r\n\r\n`,
+      status: "GET 502",
+      body: true,
+    },
+    { name: "HEAD", request: "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", status: "HEAD 502", body: false },
+    { name: "a head that breaks off", request: "GET / HTTP/1.1\r\nHost: a\r\n", status: "", body: true },
+    {
+      name: "something else than HTTP, and a lot of it",
+      request: "\x16".repeat(40_000),
+      status: "",
+      body: true,
+    },
+    {
+      name: "a head that is too long",
+      request: `GET / HTTP/1.1\r\nX: ${"x".repeat(100_000)}`,
+      status: "",
+      body: true,
+    },
+    { name: "nothing", request: "", status: "", body: true },
+  ]
+) {
+  Deno.test(`a refusal is the answer to ${name}, and seen as that, however the bytes are cut`, async () => {
+    for (const most of [1, 3, 100, 4096, Infinity]) {
+      const seen: string[] = [];
+      const observer = new HttpObserver(({ method, status }) => seen.push(`${method} ${status}`), () => 0);
+      let rest = encode(request), answer = "", ended = false;
+      const stream: ByteStream = {
+        read(into) {
+          const part = rest.subarray(0, Math.min(most, into.length));
+          into.set(part);
+          rest = rest.subarray(part.length);
+          return Promise.resolve(part.length || null);
+        },
+        write: (data) => (answer += decode(data), Promise.resolve(data.length)),
+        closeWrite: () => (ended = true, Promise.resolve()),
+        close: () => {},
+      };
+      await answerRefusal(new WatchedStream(stream, observer), "web", "refused");
+      assert.equal(seen.join(), status, `pieces of ${most}`);
+      assert.equal(/^HTTP\/1\.1 502 [^]*\r\n\r\n(.*)/.exec(answer)?.[1] !== "", body);
+      assert.ok(ended && rest.length === 0, "all was read");
+    }
   });
 }
 
