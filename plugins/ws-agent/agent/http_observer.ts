@@ -76,6 +76,7 @@ export class HttpObserver implements StreamWatcher {
     if (this.#waiting.length >= MAX_WAITING) return this.#stop();
     this.#waiting.push({ method: head.method, path: head.pathname(MAX_PATH), at: this.#since });
     this.#since = undefined;
+    this.#requests.release();
     body.start(head.body, head.contentLength);
     return next;
   }
@@ -88,6 +89,7 @@ export class HttpObserver implements StreamWatcher {
     const next = this.#responses.take(bytes, at, (seen) => head.parse(seen, asked.method));
     if (next === undefined) return this.#stop();
     if (!this.#responses.complete) return next;
+    this.#responses.release();
     const { status } = head;
     if (status < 200 && status !== 101) return next; // the answer itself follows
     this.#waiting.shift();
@@ -101,6 +103,8 @@ export class HttpObserver implements StreamWatcher {
   #stop(): number {
     this.#looking = false;
     this.#waiting = [];
+    this.#requests.release();
+    this.#responses.release();
     return Infinity;
   }
 }

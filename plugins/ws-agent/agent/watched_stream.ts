@@ -1,6 +1,9 @@
 import { type ByteStream, closeQuietly } from "../../../core/plugin/mod.ts";
 
-/** Looks at the bytes of a public connection as they go by. It only reads them, keeps none of the memory, and never throws. */
+/**
+ * Looks at the bytes of a public connection as they go by. It only reads them, and never throws. The memory is used again after the
+ * call: what is needed longer is copied.
+ */
 export interface StreamWatcher {
   /** Bytes from the client. */
   request(bytes: Uint8Array): void;

@@ -95,6 +95,7 @@ export class ExchangeTap implements StreamWatcher {
     if (!this.#requests.complete) return next;
     if (this.#waiting.length >= MAX_WAITING) return this.#lose();
     const exchange = this.#begin();
+    this.#requests.release();
     body.start(head.body, head.contentLength);
     exchange.request.isComplete = body.done;
     return next;
@@ -146,6 +147,7 @@ export class ExchangeTap implements StreamWatcher {
     if (head.status < 200 && head.status !== 101) return next; // the answer itself follows
     this.#waiting.shift();
     this.#answer(asked);
+    this.#responses.release();
     if (head.status === 101) return this.#upgrade(asked.exchange, bytes.subarray(next));
     body.start(head.body, head.contentLength);
     if (body.done) this.#finish(asked);
@@ -199,6 +201,8 @@ export class ExchangeTap implements StreamWatcher {
 
   #giveUp(problem: string): void {
     this.#mode = "over";
+    this.#requests.release();
+    this.#responses.release();
     const open = [...this.#answering ? [this.#answering] : [], ...this.#waiting];
     this.#waiting = [];
     this.#answering = this.#asking = undefined;

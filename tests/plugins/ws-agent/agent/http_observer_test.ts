@@ -124,6 +124,22 @@ for (const { name, steps, seen } of CASES) {
   });
 }
 
+Deno.test("HttpObserver sees a head in two pieces, of which the second has a large body behind it", () => {
+  const seen: Exchange[] = [];
+  const observer = new HttpObserver((exchange) => seen.push(exchange), () => 0);
+  const encode = (text: string) => new TextEncoder().encode(text);
+  const large = 100_000;
+  const head = encode(`POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: ${large}\r\n\r\n`);
+  const answer = encode(`HTTP/1.1 200 OK\r\nContent-Length: ${large}\r\n\r\n`);
+  for (let round = 0; round < 2; round++) {
+    observer.request(head.slice(0, 20));
+    observer.request(Uint8Array.of(...head.slice(20), ...new Uint8Array(large)));
+    observer.response(answer.slice(0, 20));
+    observer.response(Uint8Array.of(...answer.slice(20), ...new Uint8Array(large)));
+  }
+  assert.deepEqual(seen.map(({ method, status }) => `${method} ${status}`), ["POST 200", "POST 200"]);
+});
+
 Deno.test("HttpObserver counts from the request's first byte to the head of the answer", () => {
   let now = 0;
   const seen: Exchange[] = [];
