@@ -11,7 +11,7 @@ export interface Refusal {
 const MISDIRECTED: Refusal = {
   status: 421,
   code: "misdirected",
-  message: "This Host is not one of the admin side's own",
+  message: "This Host is not a name of this server",
 };
 
 const CROSS_ORIGIN: Refusal = {

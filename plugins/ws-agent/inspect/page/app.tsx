@@ -101,9 +101,10 @@ export function inspectorApp({ log, replayer, streams, guard }: InspectorParts):
     return c.redirect("/", 303);
   });
   app.get("/events", (c) => {
+    const headers = { "content-type": "text/event-stream" };
+    if (c.req.method === "HEAD") return c.body(null, 200, headers); // nobody would read the stream, or cancel it
     const stream = streams.open();
-    if (stream === undefined) return c.text("Too many pages are open\n", 503);
-    return c.body(stream, 200, { "content-type": "text/event-stream" });
+    return stream === undefined ? c.text("Too many pages are open\n", 503) : c.body(stream, 200, headers);
   });
   app.get("/style.css", (c) => c.body(STYLE, 200, { "content-type": "text/css; charset=utf-8" }));
   app.get("/script.js", (c) => c.body(SCRIPT, 200, { "content-type": "text/javascript; charset=utf-8" }));

@@ -141,7 +141,8 @@ function Body({ view }: { readonly view: BodyView }): Html {
   return (
     <>
       <p class="hint">{`Body: ${view.note}`}</p>
-      <pre tabindex={0}>{view.kind === "text" ? view.text : view.hex}</pre>
+      {/* HTML drops a line feed that comes first: it is this one then, and never one of the body's own. */}
+      <pre tabindex={0}>{`\n${view.kind === "text" ? view.text : view.hex}`}</pre>
     </>
   );
 }

@@ -157,7 +157,7 @@ Deno.test("several requests of one connection, and chunked answers, are exchange
     "/2",
     "/1",
   ]);
-  assert.match(await inspected.get("/exchanges/2"), />abcde<\/pre>/);
+  assert.match(await inspected.get("/exchanges/2"), />\nabcde<\/pre>/, "behind a line feed that HTML drops");
 });
 
 Deno.test("a body that is too long to be kept is relayed whole, shown in part, and not replayed", async () => {
@@ -215,6 +215,21 @@ Deno.test("a service that is down: its 502 is shown, and so is why a replay gets
   assert.match(await inspected.get("/exchanges/1"), /Response, 502 Bad Gateway/);
   await inspected.post("/exchanges/1/replay");
   assert.match(await inspected.get("/exchanges/2"), /No response[^]*class="problem">Nothing listens there</);
+});
+
+Deno.test("a service that is down: its 502 is shown of a request with a long head, too", async () => {
+  await using inspected = await inspect("127.0.0.1:1");
+  const head = `GET /long HTTP/1.1\r\nHost: a\r\nCookie: ${"c".repeat(12_000)}\r\n\r\n`;
+  assert.match(await inspected.send(head), /^HTTP\/1.1 502 /);
+  assert.match(await inspected.get("/exchanges/1"), /Response, 502 Bad Gateway/);
+});
+
+Deno.test("HEAD for the events of the page opens no stream", async () => {
+  await using inspected = await inspect("127.0.0.1:1");
+  for (let i = 0; i < 20; i++) {
+    const answer = await ask(inspected.port, "HEAD", "/events", {});
+    assert.match(answer, /^200 [^]*^content-type: text\/event-stream\r$/m);
+  }
 });
 
 Deno.test("Clear forgets what there was", async () => {
