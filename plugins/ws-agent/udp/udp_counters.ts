@@ -7,7 +7,7 @@ export const DATAGRAM_RESULTS = [
   "queue_full",
   /** The agent is not there, or its service does not take the flow. */
   "no_agent",
-  /** Its source would have been one more than a limit allows. */
+  /** Its source would have been one more than a limit allows, or a new one while the gateway drains. */
   "over_limit",
   "too_large",
   /** An answer to a source that has not shown that it hears any. */
