@@ -80,5 +80,9 @@ function tell(error: unknown): number {
 const WRONG_CONFIG: ReadonlySet<FaultCode> = new Set(["config-invalid", "certificate-invalid"]);
 
 function writeError(text: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(text));
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(text));
+  } catch {
+    // Nobody reads it. The exit code has to be right all the same.
+  }
 }

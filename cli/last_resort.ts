@@ -17,6 +17,10 @@ export function endOnUncaught(): void {
 
 function end(error: unknown): never {
   const text = error instanceof Error ? error.stack ?? error.message : String(error);
-  Deno.stderr.writeSync(new TextEncoder().encode(`postern: Uncaught: ${text}\n`));
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(`postern: Uncaught: ${text}\n`));
+  } catch {
+    // Nobody reads it. The exit code has to be right all the same.
+  }
   Deno.exit(EXIT.couldNotStart);
 }

@@ -11,6 +11,8 @@ export interface WatchOptions {
   readonly signal: AbortSignal;
   /** How long the files must have been left alone. @default 300 */
   readonly settleMs?: number;
+  /** What has changed since this time counts, too, in milliseconds since 1970: when the files were read. @default now */
+  readonly since?: number;
 }
 
 /**
@@ -23,9 +25,9 @@ export interface WatchOptions {
 export async function watchFiles(
   paths: readonly string[],
   onChange: () => void | Promise<void>,
-  { signal, settleMs = SETTLE_MS }: WatchOptions,
+  { signal, settleMs = SETTLE_MS, since = Infinity }: WatchOptions,
 ): Promise<void> {
-  let known = await identify(paths);
+  let known = await lastChange(paths) > since ? undefined : await identify(paths);
   while (!signal.aborted) {
     const folders = await foldersOf(paths); // each time anew: a link may have been turned to another one
     if (signal.aborted) return;
@@ -51,6 +53,12 @@ async function identify(paths: readonly string[]): Promise<string> {
     return [real, info?.dev, info?.ino, info?.size, info?.mtime?.getTime()];
   });
   return JSON.stringify(await Promise.all(identities));
+}
+
+/** When the last of the files was written or replaced, in milliseconds since 1970. */
+async function lastChange(paths: readonly string[]): Promise<number> {
+  const infos = await Promise.all(paths.map((path) => Deno.stat(path).catch(() => undefined)));
+  return Math.max(0, ...infos.map((info) => (info?.ctime ?? info?.mtime)?.getTime() ?? 0));
 }
 
 /** The folders of the files, and the folders of what they are links to. */

@@ -43,6 +43,7 @@ export function agentCommand(): Command {
 }
 
 async function run({ config: file, logLevel, logFormat }: AgentOptions): Promise<void> {
+  const since = Date.now();
   const settings = await readAgentSettings(file);
   const writer = new LogWriter(logFormat ?? (Deno.stdout.isTerminal() ? "pretty" : "json"), Deno.stdout);
   const log = createLog("agent", logLevel, (event) => writer.write(event));
@@ -57,7 +58,7 @@ async function run({ config: file, logLevel, logFormat }: AgentOptions): Promise
   });
   log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
   try {
-    await serve(host, file, log, manager);
+    await serve(host, { file, since, log, manager });
   } finally {
     await writer.flush();
   }
@@ -76,18 +77,22 @@ async function start(settings: AgentSettings, log: Log): Promise<AgentHost> {
   }
 }
 
+interface Serving {
+  /** The agent's config. */
+  readonly file: string;
+  /** When it was about to be read. */
+  readonly since: number;
+  readonly log: Log;
+  readonly manager: ServiceManager | undefined;
+}
+
 /** Runs until a signal, or until trying makes no sense any more. */
-async function serve(
-  host: AgentHost,
-  file: string,
-  log: Log,
-  manager: ServiceManager | undefined,
-): Promise<void> {
+async function serve(host: AgentHost, { file, since, log, manager }: Serving): Promise<void> {
   const signals = endSignals();
   const reload = () => reloadFrom(host, file, log);
   const watching = new AbortController();
   Deno.addSignalListener("SIGHUP", reload);
-  const watched = watchFiles([file], reload, { signal: watching.signal });
+  const watched = watchFiles([file], reload, { signal: watching.signal, since });
   try {
     await manager?.tell("ready", "Running");
     const lost = await Promise.race([signals.next(), host.lost]);

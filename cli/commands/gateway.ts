@@ -56,6 +56,7 @@ export function gatewayCommand(): Command {
 async function run(options: GatewayOptions): Promise<void> {
   const withLog = { ...options, set: [...options.set, ...logSettings(options)] };
   const file = await configFile(options);
+  const since = Date.now();
   const prepared = await prepareOptions(withLog, file);
   const development = await prepareDevelopment(prepared.config, file);
   const writer = new LogWriter(prepared.config.log.format, Deno.stdout);
@@ -71,25 +72,33 @@ async function run(options: GatewayOptions): Promise<void> {
     describeGateway(supervisor, configName(file), development.hints(httpsPortOf(supervisor))),
   );
   // Where the log is for programs, it has the standard output to itself.
-  await (prepared.config.log.format === "json" ? Deno.stderr : Deno.stdout).write(banner);
-  const drained = await serve(supervisor, () => prepareAgain(withLog, file), file, manager);
+  const output = prepared.config.log.format === "json" ? Deno.stderr : Deno.stdout;
+  await output.write(banner).catch(() => {}); // that nobody reads it is no reason not to serve
+  const drained = await serve(supervisor, () => prepareAgain(withLog, file), { file, since, manager });
   if (!drained) throw new CommandError("", EXIT.interrupted);
+}
+
+interface Serving {
+  /** The config; absent: there is none. */
+  readonly file: string | undefined;
+  /** When the config, and what it names, was about to be read. */
+  readonly since: number;
+  readonly manager: ServiceManager | undefined;
 }
 
 /** Runs until a signal, and ends in order. Resolves to whether every connection ended by itself. */
 async function serve(
   supervisor: Supervisor,
   prepareAgain: () => Promise<Prepared>,
-  file: string | undefined,
-  manager: ServiceManager | undefined,
+  { file, since, manager }: Serving,
 ): Promise<boolean> {
   const reloads = new Reloads(supervisor, prepareAgain, manager);
   const stopWatching = new AbortController();
   const { signal } = stopWatching;
   const onHangUp = () => reloads.reload();
   Deno.addSignalListener("SIGHUP", onHangUp);
-  if (file !== undefined) void watchFiles([file], onHangUp, { signal });
-  reloads.watchFiles();
+  if (file !== undefined) void watchFiles([file], onHangUp, { signal, since });
+  reloads.watchFiles(since);
   try {
     const end = endSignal();
     await manager?.tell("ready", "Serving"); // and not before, when a signal would still end the process
@@ -150,11 +159,11 @@ class Reloads {
     this.#running = false;
   }
 
-  /** Watches the files that the config names, and no others any more. */
-  watchFiles(): void {
+  /** Watches the files that the config names, and no others any more. @param since When they were about to be read. */
+  watchFiles(since: number): void {
     const { config, plugins } = this.#supervisor;
-    this.#certificates.use(config.tls.certificates.flatMap(({ cert, key }) => [cert, key]));
-    this.#pluginFiles.use(plugins.flatMap(({ watched }) => watched));
+    this.#certificates.use(config.tls.certificates.flatMap(({ cert, key }) => [cert, key]), since);
+    this.#pluginFiles.use(plugins.flatMap(({ watched }) => watched), since);
   }
 
   stopWatching(): void {
@@ -167,9 +176,10 @@ class Reloads {
     const { log } = this.#supervisor;
     let status = "Serving";
     await this.#manager?.tell("reloading", "Reading the config again");
+    const since = Date.now();
     try {
       const needRestart = await this.#supervisor.reload(await this.#prepare());
-      this.watchFiles(); // there may be others now
+      this.watchFiles(since); // there may be others now
       if (needRestart.length > 0) log.warn("restart_needed", { for: needRestart.join(", ") });
     } catch (error) {
       this.#supervisor.reloadError = messageOf(error);
@@ -190,12 +200,12 @@ class Watch {
     this.#onChange = onChange;
   }
 
-  use(files: readonly string[]): void {
+  use(files: readonly string[], since: number): void {
     if (isDeepStrictEqual(files, this.#files)) return; // a new watch could miss what changes just now
     this.stop();
     this.#watching = new AbortController();
     this.#files = files;
-    void watchFiles(files, this.#onChange, this.#watching);
+    void watchFiles(files, this.#onChange, { signal: this.#watching.signal, since });
   }
 
   stop(): void {

@@ -96,25 +96,28 @@ function addStatus(page: Page, status: GatewayStatus): void {
       plugin,
     }, restarts);
   }
-  for (const certificate of status.certificates ?? []) addCertificate(page, certificate);
+  addCertificates(page, status.certificates ?? []);
 }
 
-/** By its first name: a certificate may have a hundred, and all expire at once. */
-function addCertificate(page: Page, { names, source, state, notAfter }: CertificateRow): void {
-  const count = "Certificates for clients, by where they are from and whether they are of use.";
-  page.add("gauge", "certificates", count, { source, state }, 1);
-  const [name] = names;
-  const expires = Date.parse(notAfter) / 1000;
-  if (name === undefined || !Number.isFinite(expires)) return;
-  page.addOnce(
-    "certificate_expiry_timestamp_seconds",
-    "When a certificate expires, Unix time; by its first name.",
-    {
-      name,
-      source,
-    },
-    expires,
-  );
+/** By one name each, the first that no other one is told by: it may have a hundred, and all expire at once. */
+function addCertificates(page: Page, certificates: readonly CertificateRow[]): void {
+  const told = new Set<string>();
+  for (const { names, source, state, notAfter } of certificates) {
+    const count = "Certificates for clients, by where they are from and whether they are of use.";
+    page.add("gauge", "certificates", count, { source, state }, 1);
+    const expires = Date.parse(notAfter) / 1000;
+    if (!Number.isFinite(expires)) continue;
+    const name = names.find((one) => !told.has(`${source} ${one}`));
+    for (const one of names) told.add(`${source} ${one}`);
+    if (name === undefined) continue; // another one serves all of its names
+    page.add(
+      "gauge",
+      "certificate_expiry_timestamp_seconds",
+      "When a certificate expires, Unix time; by the first of its names that no other has.",
+      { name, source },
+      expires,
+    );
+  }
 }
 
 function helpOf(name: string): string {
@@ -132,10 +135,6 @@ class Family {
     const line = this.#lines.get(key);
     if (line === undefined) this.#lines.set(key, { labels, value });
     else line.value += value; // two lines with the same labels would make the whole page invalid
-  }
-
-  addOnce(labels: Labels, value: number): void {
-    if (!this.#lines.has(keyOf(labels))) this.add(labels, value);
   }
 
   lines(): Line[] {
@@ -193,12 +192,6 @@ class Page {
   add(kind: Kind, name: string, help: string, labels: Labels, value: number): void {
     const family = this.#family(name, () => new Family(kind, help));
     if (family instanceof Family && family.kind === kind) family.add(cleaned(labels), value);
-  }
-
-  /** As {@link add}, of a gauge: what is there already stays. */
-  addOnce(name: string, help: string, labels: Labels, value: number): void {
-    const family = this.#family(name, () => new Family("gauge", help));
-    if (family instanceof Family) family.addOnce(cleaned(labels), value);
   }
 
   addHistogram(help: string, sample: HistogramSample): void {

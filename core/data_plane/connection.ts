@@ -186,11 +186,15 @@ export class Connection implements RouteScope, Watched {
     this.tellOpened();
     idle?.add(this);
     const before = performance.now();
+    let failure: string | undefined;
     try {
       await plugin.handle?.(stream, info, this);
+    } catch (error) {
+      failure = messageOf(error);
+      throw error;
     } finally {
       idle?.delete(this);
-      this.trace?.step("handle", before, { "postern.plugin": plugin.name });
+      this.trace?.step("handle", before, { "postern.plugin": plugin.name }, failure);
     }
   }
 

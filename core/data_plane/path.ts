@@ -61,13 +61,17 @@ export async function walk(connection: Connection): Promise<ByteStream | undefin
 /** Reads what there is to read before the plugins are asked; see `arrival.ts`. */
 async function arrive(connection: Connection): Promise<Arrival> {
   const { queues, plane, record } = connection;
+  let failure: string | undefined;
   queues.clients.add(connection);
   try {
     return await readArrival(connection);
+  } catch (error) {
+    failure = messageOf(error);
+    throw error;
   } finally {
     queues.clients.delete(connection);
     plane.metrics.prefaceRead(record.age / 1000);
-    connection.trace?.step("preface", record.acceptedAt);
+    connection.trace?.step("preface", record.acceptedAt, {}, failure);
   }
 }
 

@@ -13,8 +13,8 @@ const ASSIGNMENTS: Readonly<Record<ServiceState, string>> = {
 };
 
 /** A worker takes milliseconds to start, or longer on a machine that starts everything at once. */
-const START_TIMEOUT_MS = 10_000;
-/** The manager has a queue of its own, so a datagram takes no time unless something is wrong. */
+const START_TIMEOUT_MS = 30_000;
+/** The manager has a queue of its own, so a datagram takes no time unless that is full: it goes out when there is room. */
 const TIMEOUT_MS = 1000;
 const MAX_STATUS_CHARACTERS = 200;
 
@@ -29,6 +29,7 @@ export class ServiceManager implements Disposable {
   readonly #rpc: Rpc<NotifierMethods>;
   readonly #log: Log;
   #failed = false;
+  #toldLate = false;
 
   private constructor(worker: Worker, log: Log) {
     this.#worker = worker;
@@ -92,16 +93,19 @@ export class ServiceManager implements Disposable {
 
   async #ask(timeoutMs: number, question: (rpc: Rpc<NotifierMethods>) => Promise<void>): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => resolve(this.#late(timeoutMs)), timeoutMs);
     });
-    try {
-      await Promise.race([question(this.#rpc), late]);
-    } catch (error) {
-      this.#fail(messageOf(error));
-    } finally {
-      clearTimeout(timer);
-    }
+    const answered = question(this.#rpc).catch((error) => this.#fail(messageOf(error)));
+    await Promise.race([answered, late]);
+    clearTimeout(timer);
+  }
+
+  /** What is late goes out in the end, and so does what is told behind it. */
+  #late(timeoutMs: number): void {
+    if (this.#toldLate) return;
+    this.#toldLate = true;
+    this.#log.warn("service_manager_failed", { reason: `no answer in ${timeoutMs} ms` });
   }
 
   #fail(reason: string): void {

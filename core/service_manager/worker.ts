@@ -9,6 +9,8 @@ import type { NotifierMethods } from "./contract.ts";
 
 let own: Deno.DatagramConn | undefined;
 let manager = "";
+/** The datagrams before, which keep their order: the last one has to be what holds. */
+let sent: Promise<unknown> = Promise.resolve();
 
 const methods: NotifierMethods = {
   open(path, to) {
@@ -16,8 +18,14 @@ const methods: NotifierMethods = {
     manager = to;
   },
   async send(text) {
-    if (own === undefined) throw new TypeError("The socket is not open");
-    await own.send(new TextEncoder().encode(text), { transport: "unixpacket", path: manager });
+    const socket = own;
+    if (socket === undefined) throw new TypeError("The socket is not open");
+    const datagram = new TextEncoder().encode(text);
+    const sending = sent.catch(() => {}).then(() => {
+      return socket.send(datagram, { transport: "unixpacket", path: manager });
+    });
+    sent = sending;
+    await sending;
   },
 };
 

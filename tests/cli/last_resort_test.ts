@@ -23,4 +23,15 @@ for (
       assert.match(ended.stderr, /^postern: Uncaught: TypeError: a bug\n +at /);
     },
   });
+
+  Deno.test({
+    name: `${what} that nobody catches ends the process with 2, also when nobody reads of it`,
+    ignore: !granted("read", "env", "run") || Deno.build.os !== "linux",
+    async fn() {
+      const program =
+        `import { endOnUncaught } from "${MODULE}"; endOnUncaught(); ${code} setTimeout(() => {}, 60_000);`;
+      const args = ["-c", 'exec "$0" eval --no-check "$1" 2>/dev/full', Deno.execPath(), program];
+      assert.equal((await run("sh", { args, env: denoEnvironment() })).code, EXIT.couldNotStart);
+    },
+  });
 }

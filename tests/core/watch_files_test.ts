@@ -53,6 +53,32 @@ Deno.test("A file that is rewritten, replaced by a rename, or removed is a chang
   });
 });
 
+Deno.test(
+  "What has changed since the files were read is a change, and what was there before is none",
+  files,
+  async () => {
+    await using folder = await temporaryFolder();
+    const [before, after] = [`${folder.path}/before`, `${folder.path}/after`];
+    await Deno.writeTextFile(before, "one");
+    const { ctime } = await Deno.stat(before);
+    const since = ctime?.getTime() ?? assert.fail("the file system has no times");
+    await until(async () => {
+      await Deno.writeTextFile(after, "one");
+      return ((await Deno.stat(after)).ctime?.getTime() ?? 0) > since;
+    }, { what: "the clock to go on" });
+    for (const [path, expected] of [[before, 0], [after, 1]] as const) {
+      const controller = new AbortController();
+      let changes = 0;
+      const { signal } = controller;
+      const watch = watchFiles([path], () => void changes++, { signal, settleMs: SETTLE_MS, since });
+      await ready([path]);
+      controller.abort();
+      await watch;
+      assert.equal(changes, expected);
+    }
+  },
+);
+
 Deno.test("A link that is turned to other files is a change (Kubernetes, certbot)", files, async () => {
   await using folder = await temporaryFolder();
   const at = (name: string) => `${folder.path}/${name}`;

@@ -87,18 +87,20 @@ Deno.test("/metrics has the state of the plugins and of the process", async () =
   assert.equal(sampleOf(families, "resident_memory_bytes", {}), 50_000_000);
 });
 
-Deno.test("/metrics has when each certificate expires, by its first name, and how many are of use", async () => {
+Deno.test("/metrics has when each certificate expires, by a name that no other one has, and how many are of use", async () => {
   const row = { source: "files", notAfter: "2030-01-01T00:00:00.000Z", state: "valid" } as const;
   const families = await scrape([], [], undefined, [
     { ...row, names: ["a.example", "b.example"] },
-    { ...row, names: ["a.example"], notAfter: "2031-01-01T00:00:00.000Z" }, // the first of two is the one that is shown
+    { ...row, names: ["a.example"], notAfter: "2031-01-01T00:00:00.000Z" }, // no name of its own
+    { ...row, names: ["a.example", "d.example"], notAfter: "2032-01-01T00:00:00.000Z" },
     { source: "acme", names: ["c.example"], notAfter: "", state: "pending" },
   ]);
   const expiry = families.get("postern_certificate_expiry_timestamp_seconds")?.samples;
   assert.deepEqual(expiry?.map(({ labels, value }) => [labels["name"], labels["source"], value]), [
     ["a.example", "files", Date.parse("2030-01-01") / 1000],
+    ["d.example", "files", Date.parse("2032-01-01") / 1000],
   ]);
-  assert.equal(sampleOf(families, "certificates", { source: "files", state: "valid" }), 2);
+  assert.equal(sampleOf(families, "certificates", { source: "files", state: "valid" }), 3);
   assert.equal(sampleOf(families, "certificates", { source: "acme", state: "pending" }), 1);
 });
 

@@ -90,6 +90,30 @@ Deno.test({
 });
 
 Deno.test({
+  name: "a gateway serves also when nobody can read what it says of itself",
+  ignore: ignore || Deno.build.os !== "linux",
+  async fn() {
+    await using folder = await temporaryFolder();
+    using manager = new StandIn(folder.path);
+    const admin = hostPort(freeAddress());
+    await Deno.writeTextFile(
+      `${folder.path}/postern.yaml`,
+      `listeners: [{ address: "127.0.0.1:0" }]\nadmin: { address: "${admin}" }\nplugins: { static: {} }\n`,
+    );
+    const deno = [Deno.execPath(), "run", "--no-prompt", "--no-check", "-A", MAIN];
+    await using program = await startProgram("sh", {
+      args: ["-c", 'exec "$@" 2>/dev/full', "sh", ...deno, "gateway", "--log-format", "json"],
+      cwd: folder.path,
+      env: { ...denoEnvironment(), NOTIFY_SOCKET: manager.path, TMPDIR: folder.path },
+    });
+    assert.equal((await manager.next())[0], "READY=1", program.output);
+    program.kill("SIGTERM");
+    assert.equal((await manager.next())[0], "STOPPING=1");
+    assert.equal((await program.status).code, 0, program.output);
+  },
+});
+
+Deno.test({
   name: "an agent tells systemd that it is ready and that it stops, also while its gateway is away",
   ignore,
   async fn() {
@@ -131,6 +155,30 @@ Deno.test({
       await ServiceManager.connect(undefined, createLog("test", "debug", ({ event }) => assert.fail(event))),
       undefined,
     );
+  },
+});
+
+Deno.test({
+  name: "a service manager that takes its time hears everything in the end, in order",
+  ignore: ignore || Deno.build.os !== "linux",
+  async fn() {
+    await using folder = await temporaryFolder();
+    using stand = new StandIn(folder.path);
+    const events: LogEvent[] = [];
+    using manager = await ServiceManager.connect(
+      stand.path,
+      createLog("test", "debug", (event) => events.push(event)),
+    );
+    // More than its queue holds (net.unix.max_dgram_qlen): nobody reads them so far.
+    const held = Number(await Deno.readTextFile("/proc/sys/net/unix/max_dgram_qlen"));
+    const told = Array.from({ length: held + 50 }, (_, i) => manager?.tell("ready", `status ${i}`));
+    await Promise.all(told);
+    assert.deepEqual(events.map(({ event }) => event), ["service_manager_failed"]);
+    for (let i = 0; i < told.length; i++) {
+      assert.deepEqual(await stand.next(), ["READY=1", `STATUS=status ${i}`]);
+    }
+    await manager?.tell("stopping", "end");
+    assert.equal((await stand.next())[0], "STOPPING=1");
   },
 });
 
