@@ -148,9 +148,12 @@ export class MtlsGateway implements AsyncDisposable {
 
   /** Whether somebody gets to the echo server behind `host`. */
   async try(host: string, certificate?: MadeCertificate, options: ConnectOptions = {}): Promise<Attempt> {
+    const before = this.lines().length;
     try {
       await using client = await this.connect(host, certificate, options);
       await client.echo("ping");
+      // The log may be behind: its line is not to be taken for the next one's.
+      await until(() => this.lines().length > before, { what: `an audit line about ${host}` });
       return { isIn: true, error: "" };
     } catch (error) {
       return { isIn: false, error: String(error) };
