@@ -6,8 +6,8 @@ import type { Log } from "../log.ts";
 import { type CertificateMaterial, parseCertificate } from "../tls/certificates.ts";
 import { type Bundle, fileOf, formatBundle, MAX_BUNDLE_BYTES, nameOfFile, parseBundle } from "./bundle.ts";
 
-/** Certificates that are taken from a cache; what comes after them is left alone. */
-const MAX_CERTIFICATES = 2000;
+/** Certificates that are held, and taken from a cache: the latest that were written. What is older is left alone. */
+export const MAX_CERTIFICATES = 2000;
 /** Names of which failures are remembered. */
 const MAX_FAILURES = 2000;
 
@@ -111,17 +111,41 @@ export class AcmeCache {
     await this.#write(FAILURES_FILE, `${JSON.stringify(Object.fromEntries(kept))}\n`);
   }
 
-  /** Those that have not expired. The others are removed: nobody would accept them. */
-  async readCertificates(now: number): Promise<CachedCertificate[]> {
+  /**
+   * Those that have expired, too: nobody has a better one yet, and the clock may be wrong.
+   *
+   * @throws {Error} A file can't be read, whatever is in it.
+   */
+  async readCertificates(): Promise<CachedCertificate[]> {
     const found: CachedCertificate[] = [];
-    for (const { name: file, isFile } of await this.#list(CERTIFICATE_FOLDER)) {
-      if (!isFile || nameOfFile(file) === undefined || found.length >= MAX_CERTIFICATES) continue;
-      const certificate = await this.#readCertificate(join(CERTIFICATE_FOLDER, file), nameOfFile(file) ?? "");
-      if (certificate === undefined) continue;
-      if (certificate.material.notAfter > now) found.push(certificate);
-      else await Deno.remove(this.#path(join(CERTIFICATE_FOLDER, file)));
+    for (const { file, name } of await this.#certificateFiles()) {
+      const certificate = await this.#readCertificate(file, name);
+      if (certificate !== undefined) found.push(certificate);
     }
     return found;
+  }
+
+  /** The latest that were written, when there are too many. */
+  async #certificateFiles(): Promise<{ readonly file: string; readonly name: string }[]> {
+    const files = (await this.#list(CERTIFICATE_FOLDER)).flatMap(({ name: entry, isFile }) => {
+      const name = isFile ? nameOfFile(entry) : undefined;
+      return name === undefined ? [] : [{ file: join(CERTIFICATE_FOLDER, entry), name }];
+    });
+    if (files.length <= MAX_CERTIFICATES) return files;
+    const dated = await Promise.all(files.map(async (one) => {
+      const { mtime } = await Deno.stat(this.#path(one.file));
+      return { ...one, written: mtime?.getTime() ?? 0 };
+    }));
+    return dated.sort((a, b) => b.written - a.written).slice(0, MAX_CERTIFICATES);
+  }
+
+  /** Its key, too. It is no error that there is none. */
+  async removeCertificate(name: string): Promise<void> {
+    try {
+      await Deno.remove(this.#path(join(CERTIFICATE_FOLDER, fileOf(name))));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 
   /**
@@ -161,7 +185,10 @@ export class AcmeCache {
     return undefined;
   }
 
-  /** @returns `undefined`: there is no such file, or it can't be read. */
+  /**
+   * @returns `undefined`: there is no such file, or what is in it is too long.
+   * @throws {Error} It can't be read now. It may well be in order: nothing is made anew for that.
+   */
   async #read(file: string, maxBytes: number): Promise<string | undefined> {
     try {
       const { size } = await Deno.stat(this.#path(file));
@@ -172,8 +199,7 @@ export class AcmeCache {
       return await Deno.readTextFile(this.#path(file));
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return undefined;
-      await this.#setAside(file, messageOf(error));
-      return undefined;
+      throw new Error(`Cannot read "${this.#path(file)}": ${messageOf(error)}`, { cause: error });
     }
   }
 
@@ -181,6 +207,7 @@ export class AcmeCache {
   async #write(file: string, text: string): Promise<void> {
     const path = this.#path(file);
     const temporary = `${path}.${crypto.randomUUID()}${TEMPORARY}`;
+    beingWritten.add(temporary);
     try {
       {
         using open = await Deno.open(temporary, { write: true, createNew: true, mode: 0o600 });
@@ -192,22 +219,29 @@ export class AcmeCache {
     } catch (error) {
       await Deno.remove(temporary).catch(() => {});
       throw error;
+    } finally {
+      beingWritten.delete(temporary);
     }
   }
 
   async #setAside(file: string, reason: string): Promise<void> {
-    const aside = `${file}.bad-${Date.now()}`;
-    this.#log.warn("acme_cache_file_set_aside", { file: this.#path(file), as: this.#path(aside), reason });
-    await Deno.rename(this.#path(file), this.#path(aside)).catch((error) => {
-      this.#log.error("acme_cache_failed", { file: this.#path(file), reason: messageOf(error) });
-    });
+    const path = this.#path(file);
+    const aside = `${path}.bad-${Date.now()}`;
+    try {
+      await Deno.rename(path, aside);
+      this.#log.warn("acme_cache_file_set_aside", { file: path, as: aside, reason });
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return;
+      this.#log.error("acme_cache_failed", { file: path, reason: messageOf(error) });
+    }
   }
 
   /** What a crash left half written. */
   async #removeLeftovers(): Promise<void> {
     for (const folder of ["", CERTIFICATE_FOLDER]) {
       for (const { name, isFile } of await this.#list(folder)) {
-        if (isFile && name.endsWith(TEMPORARY)) await Deno.remove(this.#path(join(folder, name)));
+        const path = this.#path(join(folder, name));
+        if (isFile && name.endsWith(TEMPORARY) && !beingWritten.has(path)) await Deno.remove(path);
       }
     }
   }
@@ -222,6 +256,8 @@ export class AcmeCache {
 }
 
 const TEMPORARY = ".new";
+/** Paths that another cache of this worker may be about to rename: at a reload the old one is at work yet. */
+const beingWritten = new Set<string>();
 
 /** `acme-v02.api.letsencrypt.org-1a2b3c4d`: to be read by people, and another one for each URL. */
 async function folderOf(directory: string): Promise<string> {
@@ -238,7 +274,7 @@ async function readBundle(
 ): Promise<CachedCertificate> {
   const material = await parseCertificate(certPem, keyPem, { cert: path, key: path });
   if (!material.names.includes(name)) {
-    throw new Error(`It is for ${material.names.join(", ")}, not for ${name}`);
+    throw new Error(`It is for ${material.names.join(", ").slice(0, 500)}, not for ${name}`);
   }
   return { name, material, notBefore: Date.parse(new X509Certificate(certPem).validFrom) };
 }

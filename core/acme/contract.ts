@@ -24,11 +24,14 @@ export interface WantedName {
 /** How it stands with a name. */
 export interface AcmeName {
   readonly name: string;
-  /** `pending`: there is no certificate, and it is being asked for. `failed`: there is none, and the last attempt failed. */
+  /**
+   * `pending`: there is no certificate, and it is being asked for, or soon will be. `failed`: there is none, and the last
+   * attempt failed, or none can be made soon.
+   */
   readonly state: "valid" | "pending" | "failed";
   /** Of the certificate in service; milliseconds since 1970. */
   readonly notAfter?: number;
-  /** Of the last attempt, on one line. */
+  /** Of the last attempt, or why there can be none soon, on one line. */
   readonly error?: string;
   /** Milliseconds since 1970; absent while it is being asked for, and when nobody holds the name any more. */
   readonly nextAttempt?: number;
@@ -42,6 +45,9 @@ export interface AcmeState {
   /** How many orders have ended since the worker was started, by how they did. */
   readonly orders: Readonly<Record<OrderResult, number>>;
 }
+
+/** What has changed; without `certificates`, they are those that were told last. They are large, and have keys. */
+export type AcmeChange = Omit<AcmeState, "certificates"> & Partial<Pick<AcmeState, "certificates">>;
 
 export type OrderResult = "issued" | "renewed" | "failed" | "rate_limited" | "unreachable";
 
@@ -62,5 +68,5 @@ export interface AcmeQuestions extends Methods {
   /** Resolves when every data plane answers the challenge (RFC 8555 §8.3). */
   acmePresent(token: string, keyAuthorization: string): Promise<void>;
   acmeWithdraw(token: string): void;
-  acmeChanged(state: AcmeState): void;
+  acmeChanged(change: AcmeChange): void;
 }

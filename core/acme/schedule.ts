@@ -88,6 +88,8 @@ export class HourlyBudget {
 
   /** @returns Whether one more is let through now. */
   take(now: number): boolean {
+    // No more than that can be owed by this clock; more is left of one that was set back.
+    this.#clearAt = Math.min(this.#clearAt, now + this.#slackMs + this.#stepMs);
     if (this.nextAt > now) return false;
     this.#clearAt = Math.max(this.#clearAt, now) + this.#stepMs;
     return true;

@@ -1,4 +1,5 @@
 import type { AcmeChallenge } from "../config/config.ts";
+import { AcmeFault } from "./fault.ts";
 import { ask, faultOf } from "./http.ts";
 
 /** One challenge, as it is to be answered. */
@@ -57,7 +58,9 @@ export function dnsSolver({ webhook, propagationMs }: DnsWebhook): Solver {
       signal,
     });
     if (reply.status < 200 || reply.status > 299) {
-      throw faultOf(reply, `The webhook's ${action}`, Date.now());
+      // What the webhook has to say is not the directory's word: it is about this one name.
+      const { kind, message, retryAfterMs } = faultOf(reply, `The webhook's ${action}`, Date.now());
+      throw new AcmeFault(kind, message, { retryAfterMs });
     }
   };
   return {

@@ -3,7 +3,7 @@ import "./no_environment.ts"; // before the library, which is loaded by the dire
 import { flushLogBatches, type LogBatchMethods, openLogBatch } from "../log_batch.ts";
 import { type MessageChannelEnd, openRpc, type Rpc } from "../rpc.ts";
 import { AcmeCache } from "./cache.ts";
-import type { AcmeQuestions, AcmeSettings, AcmeWorkerMethods, WantedName } from "./contract.ts";
+import type { AcmeQuestions, AcmeSettings, AcmeState, AcmeWorkerMethods, WantedName } from "./contract.ts";
 import { AcmeDirectory } from "./directory.ts";
 import { Keeper } from "./keeper.ts";
 import { dnsSolver, httpSolver } from "./solvers.ts";
@@ -21,19 +21,23 @@ interface Running {
 
 let running: Running | undefined;
 let wanted: readonly WantedName[] = [];
+/** What the supervisor knows of. */
+let told: AcmeState["certificates"] = [];
 const supervisor: Rpc<AcmeQuestions & LogBatchMethods> = openRpc(
   self as unknown as MessageChannelEnd,
   {
     async start(settings, logLevel) {
       log = openLogBatch("acme", logLevel, supervisor);
       running = await open(settings);
-      return running.keeper.state();
+      const state = running.keeper.state();
+      told = state.certificates;
+      return state;
     },
     async reload(settings) {
       const fresh = await open(settings);
       close();
       running = fresh;
-      supervisor.notify("acmeChanged", fresh.keeper.state());
+      tell(fresh.keeper.state());
       fresh.keeper.want(wanted);
     },
     want(names) {
@@ -65,15 +69,31 @@ async function open({ cache: folder, ...settings }: AcmeSettings): Promise<Runni
     orderer: directory,
     log,
     changed: (state) => {
-      if (running?.keeper === keeper) supervisor.notify("acmeChanged", state);
+      if (running?.keeper === keeper) tell(state);
     },
   });
-  await keeper.load();
-  return { keeper, directory };
+  try {
+    await keeper.load();
+    return { keeper, directory };
+  } catch (error) {
+    end({ keeper, directory });
+    throw error;
+  }
+}
+
+/** Keys are copied to the supervisor when there are others, and not whenever a name comes or goes. */
+function tell({ certificates, ...state }: AcmeState): void {
+  const isSame = certificates.length === told.length && certificates.every((one, i) => one === told[i]);
+  told = certificates;
+  supervisor.notify("acmeChanged", isSame ? state : { ...state, certificates });
 }
 
 function close(): void {
-  running?.keeper[Symbol.dispose]();
-  running?.directory[Symbol.dispose]();
+  if (running !== undefined) end(running);
   running = undefined;
+}
+
+function end({ keeper, directory }: Running): void {
+  keeper[Symbol.dispose]();
+  directory[Symbol.dispose]();
 }

@@ -74,6 +74,7 @@ export async function awaitCertificate(
   record.state = "certificate";
   const how = await plane.awaited.wait(serverName, connection.signal);
   const waited = connection.endWaiting(client);
+  connection.signal.throwIfAborted(); // who has left is counted as that, and as nothing else
   if (plane.certificates.lookup(serverName)) return waited;
   if (how === "late") {
     throw new Refusal(waited, "unavailable", `the certificate for "${serverName}" did not come in time`);

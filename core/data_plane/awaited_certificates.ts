@@ -5,6 +5,8 @@ import { Deadlines } from "./deadlines.ts";
 const WAIT_MS = 15_000;
 /** Clients that wait in one data plane: each has a socket, and what it has said so far. */
 const MAX_WAITING = 1000;
+/** Of them, for one name or one wildcard: the others are to have their places, too. */
+const MAX_WAITING_FOR_NAME = 100;
 
 /** What became of a wait. `unknown`: nobody asks for a certificate for that name. */
 export type Awaited = "ready" | "late" | "too_many" | "unknown";
@@ -52,7 +54,9 @@ export class AwaitedCertificates {
   wait(serverName: string, signal: AbortSignal): Promise<Awaited> {
     const waiters = this.#waiters.lookup(serverName);
     if (waiters === undefined) return Promise.resolve("unknown");
-    if (this.#waiting >= MAX_WAITING) return Promise.resolve("too_many");
+    if (this.#waiting >= MAX_WAITING || waiters.size >= MAX_WAITING_FOR_NAME) {
+      return Promise.resolve("too_many");
+    }
     return new Promise((resolve) => {
       const leave = () => waiter.end("late");
       const waiter: Waiter = {

@@ -1,8 +1,15 @@
-import type { AcmeQuestions, AcmeState, AcmeWorkerMethods } from "../acme/contract.ts";
+import type {
+  AcmeChange,
+  AcmeQuestions,
+  AcmeState,
+  AcmeWorkerMethods,
+  WantedName,
+} from "../acme/contract.ts";
 import { HourlyBudget } from "../acme/schedule.ts";
 import { type Choice, chooseNames, isServedBy } from "../acme/wanted.ts";
 import { LogOnce } from "../data_plane/log_once.ts";
 import type { PlaneAcme } from "../data_plane/settings.ts";
+import { canonicalName } from "../names.ts";
 import type { LeaseValue } from "../registry/registry.ts";
 import type { CertificateMaterial } from "../tls/certificates.ts";
 import { Lru } from "../tls/lru.ts";
@@ -46,6 +53,8 @@ export class AcmeUnit {
   readonly #challenges = new Map<string, string>();
   readonly #warned = new LogOnce();
   #choice: Choice = { wanted: [], left: [] };
+  /** What certificates are asked for ahead. */
+  #first: readonly WantedName[] = [];
   #report = NO_STATE;
   /** Whether data planes listen: before, nobody could answer a directory. */
   #begun = false;
@@ -53,7 +62,7 @@ export class AcmeUnit {
   #onReport = () => {};
   #lookingAgain: ReturnType<typeof setInterval> | undefined;
   /** The last that data planes are being told, and what they will be told behind it. */
-  #telling: Promise<unknown> = Promise.resolve();
+  #telling: Promise<void> = Promise.resolve();
   #nextTelling: Promise<void> | undefined;
 
   constructor(state: GatewayState, { settings, permissions }: AcmeUse) {
@@ -72,7 +81,7 @@ export class AcmeUnit {
       begin: async (rpc) => {
         const now = state.prepared.acme?.settings ?? settings;
         if (now !== used) await rpc.call("reload", now); // a reload came between
-        if (this.#begun) rpc.notify("want", this.#choice.wanted);
+        rpc.notify("want", this.#begun ? this.#choice.wanted : this.#first);
         void state.configurePlanes();
       },
       down: () => {
@@ -118,6 +127,7 @@ export class AcmeUnit {
     if (isOver()) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#onReport = () => isOver() && resolve();
+    this.#first = first;
     this.worker.rpc?.notify("want", first);
     if (!await within(AHEAD_MS, promise)) {
       this.#state.log.warn("acme_late", { names: first.map(({ name }) => name).join(" ") });
@@ -141,15 +151,19 @@ export class AcmeUnit {
 
   /** Somebody holds a name now. Resolves when data planes know that its certificate is on its way. */
   async claimed(name: string, { protocol, owner = "" }: LeaseValue): Promise<void> {
+    if (canonicalName(name) !== name) return; // a key of another kind: nobody can ask for it by TLS
     if (protocol === "tls") return this.ended(name); // the service shows a certificate of its own
-    const isAdmitted = this.#tunnels.get(name)?.isAdmitted ?? false;
-    this.#tunnels.set(name, { owner: String(owner), isAdmitted });
+    const known = this.#tunnels.get(name);
+    if (known?.isAdmitted && known.owner === String(owner)) return await (this.#nextTelling ?? this.#telling);
+    this.#tunnels.set(name, { owner: String(owner), isAdmitted: known?.isAdmitted ?? false });
     if (this.#choose()) await this.#tellPlanes();
   }
 
   /** Nobody holds a name any more: its certificate is not renewed. */
   ended(name: string): void {
-    if (this.#tunnels.delete(name)) this.refresh();
+    if (!this.#tunnels.delete(name)) return;
+    // One that another certificate serves, or that waits for its owner's turn, changes nothing by its end.
+    if (this.#choice.wanted.some((wanted) => wanted.name === name)) this.refresh();
   }
 
   /** Ends what is the supervisor's own; the worker is ended by whoever ends all workers. */
@@ -167,11 +181,11 @@ export class AcmeUnit {
         this.#challenges.delete(token);
         void this.#tellPlanes();
       },
-      acmeChanged: (report: AcmeState) => {
-        const before = this.#report;
-        this.#report = report;
+      acmeChanged: ({ certificates, ...report }: AcmeChange) => {
+        const before = this.#report.certificates;
+        this.#report = { ...report, certificates: certificates ?? before };
         this.#onReport();
-        const isSame = sameCertificates(before.certificates, report.certificates);
+        const isSame = certificates === undefined || sameCertificates(before, certificates);
         void (isSame ? this.#tellPlanes() : this.#state.configurePlanes());
       },
     };
@@ -236,7 +250,7 @@ export class AcmeUnit {
       const told = this.forPlanes();
       const telling = Promise.all(
         this.#state.planes.map(({ rpc }) => rpc && within(TELL_MS, rpc.call("useAcme", told))),
-      );
+      ).then(() => {});
       this.#telling = telling;
       await telling;
     });

@@ -14,7 +14,8 @@ export class CertificateStore {
 
   /** @param material In the order of the config: where two have the same name, the first one serves it. */
   replace(material: readonly CertificateMaterial[]): void {
-    const certificates = material.map((one) => this.#known(one) ?? one);
+    const known = Map.groupBy(this.#certificates, ({ fingerprint }) => fingerprint);
+    const certificates = material.map((one) => sameOf(one, known.get(one.fingerprint)) ?? one);
     const table = new NameTable<ServerCertificate>();
     for (const certificate of certificates) {
       for (const name of certificate.names) {
@@ -26,13 +27,6 @@ export class CertificateStore {
     this.#table = table;
   }
 
-  /** The same object again for the same certificate, so that what was built for it stays of use. */
-  #known({ fingerprint, certPem, keyPem }: CertificateMaterial): CertificateMaterial | undefined {
-    return this.#certificates.find((one) =>
-      one.fingerprint === fingerprint && one.certPem === certPem && one.keyPem === keyPem
-    );
-  }
-
   /**
    * The certificate for exactly this name, else the one for `*.parent`. There is no default certificate.
    *
@@ -41,4 +35,12 @@ export class CertificateStore {
   lookup(serverName: string): ServerCertificate | undefined {
     return this.#table.lookup(serverName);
   }
+}
+
+/** The same object again for the same certificate, so that what was built for it stays of use. */
+function sameOf(
+  { certPem, keyPem }: CertificateMaterial,
+  known: readonly CertificateMaterial[] = [],
+): CertificateMaterial | undefined {
+  return known.find((one) => one.certPem === certPem && one.keyPem === keyPem);
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { AcmeCache } from "../../../core/acme/cache.ts";
+import { AcmeCache, MAX_CERTIFICATES } from "../../../core/acme/cache.ts";
 import { createLog, type LogEvent } from "../../../core/log.ts";
 import { createCertificate } from "../../support/certificates.ts";
 import { granted } from "../../support/permissions.ts";
@@ -44,7 +44,7 @@ Deno.test({
     const again = await open(path);
     assert.deepEqual(await again.cache.readAccount(), account);
     assert.deepEqual([...await again.cache.readFailures()], [["a.example.com", failure]]);
-    assert.deepEqual(await again.cache.readCertificates(Date.now()), [written]);
+    assert.deepEqual(await again.cache.readCertificates(), [written]);
     assert.ok(written.notBefore < Date.now());
     const modes: Record<string, number> = {};
     for (
@@ -77,7 +77,7 @@ Deno.test({
       `${DIRECTORY}?other`,
       createLog("acme", "debug", () => {}),
     );
-    assert.deepEqual(await other.readCertificates(Date.now()), []);
+    assert.deepEqual(await other.readCertificates(), []);
     assert.equal(await other.readAccount(), undefined);
   },
 });
@@ -100,7 +100,7 @@ for (const { what, file, text } of damages) {
       const { cache, own, events } = await open(folder.path);
       await Deno.writeTextFile(`${own}/${file}`, text);
       assert.equal(await cache.readAccount(), undefined);
-      assert.deepEqual(await cache.readCertificates(Date.now()), []);
+      assert.deepEqual(await cache.readCertificates(), []);
       assert.equal((await cache.readFailures()).size, 0);
       assert.deepEqual(events.map(({ event }) => event), ["acme_cache_file_set_aside"]);
       assert.equal(events[0]?.fields["file"], `${own}/${file}`);
@@ -122,23 +122,74 @@ Deno.test({
     await assert.rejects(cache.writeCertificate("a.example.org", one), /It is for \*\.example\.com/);
     await assert.rejects(cache.writeCertificate(NAME, { ...one, keyPem: other.keyPem }), /does not belong/);
     await Deno.writeTextFile(`${certificates}/b.example.com.pem`, `${one.keyPem}\n${one.certPem}`);
-    assert.deepEqual(await cache.readCertificates(Date.now()), []);
+    assert.deepEqual(await cache.readCertificates(), []);
     assert.deepEqual(events.map(({ event }) => event), ["acme_cache_file_set_aside"]);
     assert.equal(JSON.stringify(events).includes(one.keyPem.split("\n")[1] ?? "?"), false);
   },
 });
 
 Deno.test({
-  name: "what has expired is removed, and so is what a crash left half written",
+  name: "a file that can't be read now stays where it is, and nothing is made anew for that",
   ignore,
   async fn() {
     await using folder = await temporaryFolder();
-    const { cache, own, certificates } = await open(folder.path);
-    const { material } = await cache.writeCertificate(NAME, await bundle());
+    const { cache, own, events } = await open(folder.path);
+    for (const file of ["account.json", "failures.json"]) await Deno.symlink(file, `${own}/${file}`); // an endless path
+    await assert.rejects(cache.readAccount(), /^Error: Cannot read ".*account\.json": /);
+    await assert.rejects(cache.readFailures(), /^Error: Cannot read ".*failures\.json": /);
+    assert.equal((await Deno.lstat(`${own}/account.json`)).isSymlink, true);
+    assert.deepEqual(events, []);
+    await cache.dropAccount();
+    await cache.dropAccount(); // somebody else was faster
+    assert.deepEqual(events.map(({ event }) => event), ["acme_cache_file_set_aside"]);
+  },
+});
+
+Deno.test({
+  name: "of too many certificates the latest are taken, and those that are forgotten are gone",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const { cache, certificates } = await open(folder.path);
+    await cache.writeCertificate(NAME, await bundle());
+    for (let i = 0; i < MAX_CERTIFICATES; i++) {
+      Deno.writeTextFileSync(`${certificates}/n${i}.example.com.pem`, "");
+      Deno.utimeSync(`${certificates}/n${i}.example.com.pem`, 1000, 1000);
+    }
+    assert.deepEqual((await cache.readCertificates()).map(({ name }) => name), [NAME]);
+    assert.equal(
+      Array.from(Deno.readDirSync(certificates)).filter(({ name }) => name.endsWith(".pem")).length,
+      2,
+    );
+    await cache.removeCertificate(NAME);
+    await cache.removeCertificate(NAME);
+    assert.deepEqual((await cache.readCertificates()).map(({ name }) => name), []);
+  },
+});
+
+Deno.test({
+  name: "a cache that is opened beside one at work takes nothing from it",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const { cache } = await open(folder.path);
+    const account = { key: "-----BEGIN PRIVATE KEY-----", url: "https://acme.example.com/1" };
+    const writes = Promise.all(Array.from({ length: 20 }, () => cache.writeAccount(account)));
+    for (let again = 0; again < 5; again++) await open(folder.path);
+    await writes;
+    assert.deepEqual(await cache.readAccount(), account);
+  },
+});
+
+Deno.test({
+  name: "what a crash left half written is removed",
+  ignore,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const { own, certificates } = await open(folder.path);
     await Deno.writeTextFile(`${certificates}/x.pem.1.new`, "half");
     await Deno.writeTextFile(`${own}/account.json.1.new`, "half");
     await open(folder.path);
-    assert.deepEqual(await cache.readCertificates(material.notAfter), []);
     assert.deepEqual(await Array.fromAsync(Deno.readDir(certificates)), []);
     assert.deepEqual((await Array.fromAsync(Deno.readDir(own))).map(({ name }) => name), ["certificates"]);
   },

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Bundle } from "../../../core/acme/bundle.ts";
-import type { CachedCertificate, Failure } from "../../../core/acme/cache.ts";
+import { type CachedCertificate, type Failure, MAX_CERTIFICATES } from "../../../core/acme/cache.ts";
 import type { AcmeName, AcmeState, WantedName } from "../../../core/acme/contract.ts";
 import { AcmeFault } from "../../../core/acme/fault.ts";
 import { Keeper, type KeeperClock } from "../../../core/acme/keeper.ts";
@@ -57,6 +57,7 @@ class Place implements Disposable {
   readonly clock = new TestClock();
   readonly ordered: string[] = [];
   readonly events: LogEvent[] = [];
+  readonly removed: string[] = [];
   failures = new Map<string, Failure>();
   cached: CachedCertificate[] = [];
   /** What the directory does with each order. */
@@ -84,10 +85,12 @@ class Place implements Disposable {
           this.failures = new Map(failures);
           return Promise.resolve();
         },
-        writeCertificate: (name: string, { certPem, keyPem }: Bundle) => {
-          const notAfter = this.clock.now() + LIFE_MS;
-          const material = { names: [name], certPem, keyPem, notAfter, fingerprint: name, source: name };
-          const certificate = { name, material, notBefore: this.clock.now() };
+        removeCertificate: (name) => {
+          this.removed.push(name);
+          return Promise.resolve();
+        },
+        writeCertificate: (name: string, bundle: Bundle) => {
+          const certificate = certificateOf(name, this.clock.now(), bundle);
           this.cached = [...this.cached.filter((one) => one.name !== name), certificate];
           return Promise.resolve(certificate);
         },
@@ -106,6 +109,16 @@ class Place implements Disposable {
   [Symbol.dispose](): void {
     this.keeper[Symbol.dispose]();
   }
+}
+
+function certificateOf(
+  name: string,
+  notBefore: number,
+  { certPem, keyPem }: Bundle = { certPem: "", keyPem: "" },
+): CachedCertificate {
+  const notAfter = notBefore + LIFE_MS;
+  const material = { names: [name], certPem, keyPem, notAfter, fingerprint: name, source: name };
+  return { name, material, notBefore };
 }
 
 const unreachable: Answer = () => Promise.reject(new AcmeFault("unreachable", "Cannot ask it"));
@@ -229,7 +242,12 @@ Deno.test("a directory that is busy gets no order for any name before it said", 
   place.want("a.example.com", "b.example.com");
   await place.clock.advance(29 * MINUTE_MS);
   assert.deepEqual(place.ordered, ["a.example.com"]);
-  assert.equal(place.row("b.example.com")?.nextAttempt, START + 30 * MINUTE_MS);
+  assert.deepEqual(place.row("b.example.com"), {
+    name: "b.example.com",
+    state: "failed", // nobody is to wait for it
+    error: "It waits its turn: the directory wants no orders for now",
+    nextAttempt: START + 30 * MINUTE_MS,
+  });
   await place.clock.advance(2 * MINUTE_MS);
   assert.deepEqual(place.ordered, ["a.example.com", "a.example.com", "b.example.com"]);
 });
@@ -246,6 +264,10 @@ Deno.test("few orders are under way at once, and few in an hour; nobody is forgo
   gate.resolve();
   await place.clock.advance(1000);
   assert.equal(place.ordered.length, 30);
+  const rows = names.map((name) => place.row(name));
+  assert.equal(rows.filter((row) => row?.state === "valid" && row.error === undefined).length, 30);
+  const queued = rows.filter((row) => row?.state !== "valid");
+  assert.ok(queued.every((row) => row?.state === "failed" && row.error?.startsWith("It waits its turn")));
   await place.clock.advance(60 * MINUTE_MS);
   assert.equal(place.ordered.length, 100);
 });
@@ -267,6 +289,89 @@ Deno.test("a name that nobody holds any more is called off, not renewed, and gon
   await place.clock.advance(LIFE_MS + DAY_MS);
   assert.deepEqual(place.ordered, ["a.example.com", "b.example.com"]);
   assert.deepEqual(place.keeper.state().names, []);
+  assert.deepEqual(place.state?.certificates, []);
+  assert.deepEqual(place.removed, []);
+  await place.clock.advance(7 * DAY_MS);
+  assert.deepEqual(place.removed, ["a.example.com"]);
+});
+
+Deno.test("a renewal waits for those that came before it, and for no other, however many new names come", async () => {
+  using place = new Place();
+  await place.keeper.load();
+  const names = ["old.example.com"];
+  place.want(...names);
+  await place.clock.advance(60 * DAY_MS - MINUTE_MS);
+  for (let i = 0; i < 100; i++) names.push(`before${i}.example.com`);
+  for (let minute = 0; minute < 60; minute++) {
+    place.want(...names);
+    await place.clock.advance(MINUTE_MS);
+    for (let i = 0; i < 3; i++) names.push(`behind${minute}-${i}.example.com`);
+  }
+  assert.equal(place.ordered.filter((name) => name === "old.example.com").length, 2);
+  assert.deepEqual(place.ordered.slice(1, 101).filter((name) => !name.startsWith("before")), []);
+});
+
+Deno.test("so many certificates are held and no more: of those that nobody wants, the first to expire goes", async () => {
+  using place = new Place();
+  place.cached = Array.from(
+    { length: MAX_CERTIFICATES },
+    (_, i) => certificateOf(`n${i}.example.com`, START - i * 1000),
+  );
+  await place.keeper.load();
+  const last = `n${MAX_CERTIFICATES - 1}.example.com`;
+  place.want(last, "new.example.com", "other.example.com");
+  await settled();
+  assert.equal(place.keeper.state().certificates.length, MAX_CERTIFICATES);
+  assert.deepEqual(place.removed, [
+    `n${MAX_CERTIFICATES - 2}.example.com`,
+    `n${MAX_CERTIFICATES - 3}.example.com`,
+  ]);
+  assert.equal(place.row(last)?.state, "valid");
+  assert.equal(place.row("new.example.com")?.state, "valid");
+});
+
+Deno.test("what had expired at the start is shown where somebody wants it, and forgotten a week later", async () => {
+  using place = new Place();
+  place.cached = [
+    certificateOf("a.example.com", START - 1000 * DAY_MS),
+    certificateOf("b.example.com", START - 900 * DAY_MS),
+  ];
+  place.answer = unreachable;
+  assert.deepEqual((await place.keeper.load()).certificates, []);
+  place.want("a.example.com");
+  await settled();
+  assert.deepEqual(place.state?.certificates.map(({ names }) => names), [["a.example.com"]]);
+  assert.equal(place.row("a.example.com")?.state, "failed");
+  await place.clock.advance(6 * DAY_MS); // the clock may be wrong
+  assert.deepEqual(place.removed, []);
+  await place.clock.advance(2 * DAY_MS);
+  assert.deepEqual(place.removed, ["b.example.com"]);
+});
+
+Deno.test("how long all names wait for a busy directory is no matter of how often one has failed", async () => {
+  using place = new Place();
+  await place.keeper.load();
+  place.answer = () => Promise.reject(new AcmeFault("refused", "No"));
+  place.want("a.example.com");
+  await place.clock.advance(10 * MINUTE_MS);
+  assert.equal(place.ordered.length, 2);
+  place.answer = () => Promise.reject(new AcmeFault("limited", "Busy", { forAll: true }));
+  await place.clock.advance(5 * MINUTE_MS);
+  const now = place.clock.now();
+  place.want("a.example.com", "b.example.com");
+  assert.equal(place.row("a.example.com")?.nextAttempt, now + 240 * MINUTE_MS);
+  assert.equal(place.row("b.example.com")?.nextAttempt, now + 60 * MINUTE_MS);
+});
+
+Deno.test("what an error says is told in one bounded line", async () => {
+  using place = new Place();
+  await place.keeper.load();
+  place.answer = () => Promise.reject(new Error(`No\n${"x".repeat(5000)}`));
+  place.want("a.example.com");
+  await settled();
+  const error = place.failures.get("a.example.com")?.error ?? "";
+  assert.match(error, /^No x+$/);
+  assert.ok(error.length <= 500, `${error.length}`);
 });
 
 Deno.test("nothing is ordered behind the end", async () => {

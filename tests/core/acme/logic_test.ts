@@ -6,10 +6,16 @@ import {
   nameOfFile,
   parseBundle,
 } from "../../../core/acme/bundle.ts";
+import { type Account, AcmeCache } from "../../../core/acme/cache.ts";
+import { AcmeDirectory } from "../../../core/acme/directory.ts";
+import { AcmeFault } from "../../../core/acme/fault.ts";
 import { faultOf, isBadNonce } from "../../../core/acme/http.ts";
 import { acmePermissions } from "../../../core/acme/permissions.ts";
 import { HourlyBudget, parseRetryAfter, renewalTime, retryDelay } from "../../../core/acme/schedule.ts";
+import { type Challenge, dnsSolver, type Solver } from "../../../core/acme/solvers.ts";
 import { chooseNames, type Holdings, MAX_WANTED } from "../../../core/acme/wanted.ts";
+import { createLog } from "../../../core/log.ts";
+import { CERTIFICATE as ISSUED, type Meanwhile, startAcmeDirectory } from "../../support/acme_directory.ts";
 
 const DAY_MS = 86_400_000, HOUR_MS = 3_600_000, MINUTE_MS = 60_000;
 
@@ -73,6 +79,8 @@ Deno.test("an hourly budget lets a burst through, and then one in each part of t
   assert.equal(budget.take(start + 2 * MINUTE_MS), true);
   assert.ok(budget.nextAt > start + 2 * MINUTE_MS);
   assert.deepEqual([1, 2, 3, 4].map(() => budget.take(start + HOUR_MS)), [true, true, true, false]);
+  assert.equal(budget.take(start - DAY_MS), false); // the clock was set back
+  assert.equal(budget.take(start - DAY_MS + MINUTE_MS), true);
 });
 
 const reply = (status: number, problem: unknown, headers: Record<string, string> = {}) => ({
@@ -236,4 +244,61 @@ Deno.test("the worker may reach the directory and the webhook, use the cache, an
   assert.deepEqual(webhook("http://u:p@10.0.0.1/x"), ["acme.example.com:443", "10.0.0.1:80"]);
   assert.deepEqual(webhook("https://[::1]:8443/"), ["acme.example.com:443", "[::1]:8443"]);
   assert.deepEqual(webhook("https://acme.example.com/hook"), ["acme.example.com:443"]);
+});
+
+for (const status of [429, 503]) {
+  Deno.test(`a webhook that answers ${status} stops the name that it was asked for, and no other`, async () => {
+    const server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+      () => new Response("no", { status, headers: { "retry-after": "7" } }),
+    );
+    const { present } = dnsSolver({ webhook: `http://127.0.0.1:${server.addr.port}`, propagationMs: 0 });
+    const challenge: Challenge = { hostname: "a.example.com", token: "t", keyAuthorization: "k" };
+    await assert.rejects(present(challenge, new AbortController().signal), (error) => {
+      assert.ok(error instanceof AcmeFault);
+      assert.equal(error.forAll, false);
+      assert.equal(error.problem, undefined);
+      assert.equal(error.retryAfterMs, 7000);
+      assert.equal(error.message, `The webhook's present answers ${status}`);
+      return true;
+    });
+    await server.shutdown();
+  });
+}
+
+/** An order of `app.example.com` at a directory that does as `meanwhile` says. */
+async function orderAt(
+  meanwhile: Meanwhile,
+  signal = new AbortController().signal,
+  solver?: Partial<Solver>,
+) {
+  await using server = startAcmeDirectory(meanwhile);
+  let account: Account | undefined;
+  const cache: Partial<AcmeCache> = {
+    readAccount: () => Promise.resolve(account),
+    writeAccount: (fresh) => {
+      account = fresh;
+      return Promise.resolve();
+    },
+  };
+  const present = () => Promise.resolve(), withdraw = () => Promise.resolve();
+  using directory = new AcmeDirectory({ directory: server.url }, {
+    cache: cache as AcmeCache,
+    solvers: { "http-01": { present, withdraw, ...solver } },
+    log: createLog("acme", "error", () => {}),
+  });
+  const result = await directory.order({ name: "app.example.com", challenge: "http-01" }, signal)
+    .catch((error: unknown) => error);
+  return { result, visits: server.visits };
+}
+
+Deno.test("a certificate that a directory has given out is taken, although its tunnel leaves at that moment", async () => {
+  for (const path of ["/finalize", "/certificate"]) {
+    const left = new AbortController();
+    const { result } = await orderAt((asked) => {
+      if (asked === path) left.abort();
+      return undefined;
+    }, left.signal);
+    assert.equal((result as { certPem: string }).certPem, ISSUED, path);
+  }
 });

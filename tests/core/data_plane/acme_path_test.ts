@@ -135,6 +135,9 @@ Deno.test("when there will be no certificate, who waits is told so; who leaves w
   await until(() => gateway.plane.awaited.size === 1, { what: "a client to wait" });
   gone.close();
   await until(() => gateway.plane.awaited.size === 0, { what: "it to leave" });
+  await until(() => gateway.plane.size === 0, { what: "its end" });
+  assert.equal(gateway.counted("rejected_total", { reason: "client_closed" }), 1);
+  assert.equal(gateway.counted("rejected_total", { reason: "unavailable" }), 0);
   const answer = ask(gateway, HELLO);
   await until(() => gateway.plane.awaited.size === 1, { what: "another one to wait" });
   gateway.plane.useAcme(awaiting());
@@ -143,9 +146,15 @@ Deno.test("when there will be no certificate, who waits is told so; who leaves w
 
 Deno.test("so many clients wait and no more, and a gateway that ends leaves none waiting", async () => {
   const gateway = new TestPlane({ plugins: [terminating], limits: { maxConnections: 2000 } });
-  gateway.plane.useAcme(awaiting("app.example.com", "*.example.com"));
+  const names = Array.from({ length: 10 }, (_, i) => `n${i}.example.org`);
+  gateway.plane.useAcme(awaiting("app.example.com", "*.example.com", ...names));
   const never = new AbortController().signal;
-  const waits = Array.from({ length: 1000 }, () => gateway.plane.awaited.wait("app.example.com", never));
+  const wait = (name: string, count: number) =>
+    Array.from({ length: count }, () => gateway.plane.awaited.wait(name, never));
+  const waits = wait("app.example.com", 100);
+  assert.equal(await gateway.plane.awaited.wait("app.example.com", never), "too_many");
+  for (const name of names) waits.push(...wait(name, 90));
+  assert.equal(gateway.plane.awaited.size, 1000);
   assert.deepEqual([...await ask(gateway, HELLO)], INTERNAL_ERROR);
   assert.equal(gateway.counted("rejected_total", { reason: "over_limit" }), 1);
   await gateway[Symbol.asyncDispose]();

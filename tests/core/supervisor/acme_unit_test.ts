@@ -69,6 +69,17 @@ Deno.test("an owner who makes up names does not use up what there is for all", a
   assert.equal(made.forPlanes().awaited.length, 51);
 });
 
+Deno.test("a key that is no name is nobody's reason for a certificate, and ends nothing", async () => {
+  const { made, told } = unit([]);
+  for (const key of ["", "-", "Upper.example.com", "a..b", "x y.example.com", "1.2.3.4", "*.example.com"]) {
+    await made.claimed(key, HTTP);
+    made.refresh();
+    made.ended(key);
+  }
+  await made.claimed("shop.example.com", HTTP);
+  assert.deepEqual(told.at(-1), { awaited: ["shop.example.com"], challenges: {} });
+});
+
 Deno.test("many claims at once are told to the data planes a few times", async () => {
   const { made, told } = unit([]);
   await Promise.all(Array.from({ length: 40 }, (_, i) => made.claimed(`n${i}.example.com`, HTTP)));
