@@ -173,11 +173,14 @@ Deno.test({
   async fn() {
     await using folder = await temporaryFolder();
     const { cache } = await open(folder.path);
-    const account = { key: "-----BEGIN PRIVATE KEY-----", url: "https://acme.example.com/1" };
-    const writes = Promise.all(Array.from({ length: 20 }, () => cache.writeAccount(account)));
-    for (let again = 0; again < 5; again++) await open(folder.path);
+    const failure = { count: 1, error: "x".repeat(400), nextAttempt: 5 };
+    const failures = new Map(Array.from({ length: 2000 }, (_, i) => [`n${i}.example.com`, failure]));
+    const writing = Array.from({ length: 5 }, () => cache.writeFailures(failures));
+    let isOver = false;
+    const writes = Promise.all(writing).finally(() => isOver = true);
+    while (!isOver) await open(folder.path);
     await writes;
-    assert.deepEqual(await cache.readAccount(), account);
+    assert.deepEqual(await cache.readFailures(), failures);
   },
 });
 
