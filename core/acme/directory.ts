@@ -2,13 +2,14 @@ import "./no_environment.ts";
 import acme from "acme-client";
 import { messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { VERSION } from "../version.ts";
 import type { Bundle } from "./bundle.ts";
 import type { AcmeCache } from "./cache.ts";
 import type { AcmeSettings, WantedName } from "./contract.ts";
 import { AcmeFault } from "./fault.ts";
-import { ask, faultOf, isBadNonce, plainText } from "./http.ts";
+import { plainText } from "./http.ts";
+import { decided } from "./polling.ts";
 import type { Challenge, Solvers } from "./solvers.ts";
+import { through } from "./transport.ts";
 
 /** Asks somebody for certificates. */
 export interface Orderer {
@@ -19,9 +20,7 @@ export interface Orderer {
   order(wanted: WantedName, signal: AbortSignal): Promise<Bundle>;
 }
 
-/** An order and its challenges are looked at so often, with waits that double, in milliseconds: two minutes in all. */
-const POLLS = { backoffAttempts: 30, backoffMin: 250, backoffMax: 5000 };
-
+type Order = Awaited<ReturnType<acme.Client["createOrder"]>>;
 type Authorization = Awaited<ReturnType<acme.Client["getAuthorizations"]>>[number];
 
 export type DirectorySettings = Pick<AcmeSettings, "directory" | "email" | "ca">;
@@ -43,18 +42,17 @@ export class AcmeDirectory implements Orderer, Disposable {
     this.#solvers = parts.solvers;
     this.#log = parts.log;
     this.#http = settings.ca === undefined ? undefined : Deno.createHttpClient({ caCerts: [settings.ca] });
-    acme.axios.defaults.adapter = (config) => this.#request(config);
   }
 
   async order(wanted: WantedName, signal: AbortSignal): Promise<Bundle> {
     const client = this.#withAccount();
     try {
-      return await this.#order(await client, wanted, signal);
+      return await this.#orderWith(await client, wanted, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof AcmeFault)) throw new AcmeFault("refused", plainText(messageOf(error)));
       if (error.problem !== "accountDoesNotExist") throw error;
-      return await this.#order(await this.#withAnotherAccount(client), wanted, signal);
+      return await this.#orderWith(await this.#withAnotherAccount(client), wanted, signal);
     }
   }
 
@@ -63,21 +61,33 @@ export class AcmeDirectory implements Orderer, Disposable {
     this.#http?.close();
   }
 
-  async #order(client: acme.Client, wanted: WantedName, signal: AbortSignal): Promise<Bundle> {
+  async #orderWith(client: acme.Client, wanted: WantedName, signal: AbortSignal): Promise<Bundle> {
+    const order = await this.#through(signal, () => this.#proved(client, wanted, signal));
+    signal.throwIfAborted();
+    // From here on it is taken to the end, whatever that signal says: it counts against the directory's limits.
+    return await this.#through(undefined, () => finish(client, order, wanted.name, this.#closed.signal));
+  }
+
+  /** @param signal Ends requests, too; without one, only the end of all does. */
+  #through<T>(signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
+    const closed = this.#closed.signal;
+    const both = signal === undefined ? closed : AbortSignal.any([signal, closed]);
+    return through({ client: this.#http, signal: both }, call);
+  }
+
+  /** An order for a name that the directory believes to be ours. */
+  async #proved(client: acme.Client, wanted: WantedName, signal: AbortSignal): Promise<Order> {
     const order = await client.createOrder({ identifiers: [{ type: "dns", value: wanted.name }] });
     for (const authorization of await client.getAuthorizations(order)) {
       signal.throwIfAborted();
-      if (authorization.status !== "valid") await this.#prove(client, authorization, wanted, signal);
+      if (authorization.status !== "valid") await this.#prove(client, order, authorization, wanted, signal);
     }
-    const key = await acme.crypto.createPrivateEcdsaKey("P-256");
-    const [, request] = await acme.crypto.createCsr({ altNames: [wanted.name] }, key);
-    const done = await client.finalizeOrder(order, request);
-    // From here on it is taken to the end, whatever the signal says: it counts against the directory's limits.
-    return { certPem: await client.getCertificate(done), keyPem: key.toString() };
+    return order;
   }
 
   async #prove(
     client: acme.Client,
+    order: Order,
     authorization: Authorization,
     { name, challenge: kind }: WantedName,
     signal: AbortSignal,
@@ -95,10 +105,9 @@ export class AcmeDirectory implements Orderer, Disposable {
     try {
       await solver.present(challenge, signal);
       await client.completeChallenge(offered);
-      await client.waitForValidStatus({ ...authorization, url: authorization.url });
-    } catch (error) {
-      if (!(error instanceof AcmeFault)) throw await this.#explained(client, offered, error);
-      throw error;
+      const look = async () => await lookAt(client, order, authorization.url);
+      const seen = await decided(look, ({ status }) => status !== "pending", signal);
+      if (seen.status !== "valid") throw new AcmeFault("refused", plainText(reasonOf(seen)));
     } finally {
       await solver.withdraw(challenge).catch((error) => {
         this.#log.warn("acme_challenge_left", { name, challenge: kind, reason: messageOf(error) });
@@ -106,29 +115,18 @@ export class AcmeDirectory implements Orderer, Disposable {
     }
   }
 
-  /** Of a challenge that failed, the directory tells why in the challenge, not in the authorization. */
-  async #explained(
-    client: acme.Client,
-    { url }: Authorization["challenges"][number],
-    error: unknown,
-  ): Promise<unknown> {
-    try {
-      await client.waitForValidStatus({ url } as Parameters<acme.Client["waitForValidStatus"]>[0]);
-      return error;
-    } catch (told) {
-      return told;
-    }
-  }
-
   /** One registration, however many wait for it. */
   #withAccount(): Promise<acme.Client> {
-    return this.#client ?? this.#hold(this.#openAccount());
+    return this.#client ?? this.#hold(this.#through(undefined, () => this.#openAccount()));
   }
 
   /** The directory does not know the account of `old`. Of several who find that, the first makes another one. */
   #withAnotherAccount(old: Promise<acme.Client>): Promise<acme.Client> {
     if (this.#client !== undefined && this.#client !== old) return this.#client;
-    return this.#hold(this.#cache.dropAccount().then(() => this.#openAccount()));
+    return this.#hold(this.#through(undefined, async () => {
+      await this.#cache.dropAccount();
+      return await this.#openAccount();
+    }));
   }
 
   /** Keeps it for all, unless it fails: then the next one tries again. */
@@ -146,7 +144,6 @@ export class AcmeDirectory implements Orderer, Disposable {
     const known = await this.#cache.readAccount();
     if (known !== undefined) {
       const client = new acme.Client({
-        ...POLLS,
         directoryUrl,
         accountKey: known.key,
         accountUrl: known.url,
@@ -158,37 +155,47 @@ export class AcmeDirectory implements Orderer, Disposable {
       return client;
     }
     const key = (await acme.crypto.createPrivateEcdsaKey("P-256")).toString();
-    const client = new acme.Client({ ...POLLS, directoryUrl, accountKey: key });
+    const client = new acme.Client({ directoryUrl, accountKey: key });
     await client.createAccount({ termsOfServiceAgreed: true, ...(email !== undefined && { contact }) });
     const url = client.getAccountUrl();
     await this.#cache.writeAccount({ key, url, email });
     this.#log.info("acme_account_created", { directory: directoryUrl, account: url });
     return client;
   }
-
-  /** In the place of the library's own way to speak HTTP: bounded, without retries of its own, and with errors that say more. */
-  async #request(config: AxiosRequest): Promise<AxiosReply> {
-    const { url = "", method = "get", headers, data } = config;
-    const reply = await ask(url, {
-      method: method.toUpperCase(),
-      headers: { ...headers.toJSON() as Record<string, string>, "User-Agent": `Postern/${VERSION}` },
-      ...(typeof data === "string" && { body: data }),
-      client: this.#http,
-      signal: this.#closed.signal,
-    });
-    if (reply.status >= 400 && !isBadNonce(reply)) throw faultOf(reply, "The directory", Date.now());
-    const { status, text } = reply;
-    return {
-      status,
-      statusText: "",
-      headers: Object.fromEntries(reply.headers),
-      data: text,
-      config,
-      request: null,
-    };
-  }
 }
 
-type AxiosAdapter = Extract<typeof acme.axios.defaults.adapter, (...args: never[]) => unknown>;
-type AxiosRequest = Parameters<AxiosAdapter>[0];
-type AxiosReply = Awaited<ReturnType<AxiosAdapter>>;
+/** Asks for the certificate of an order that is ready. */
+async function finish(
+  client: acme.Client,
+  order: Order,
+  name: string,
+  signal: AbortSignal,
+): Promise<Bundle> {
+  const key = await acme.crypto.createPrivateEcdsaKey("P-256");
+  const [, request] = await acme.crypto.createCsr({ altNames: [name] }, key);
+  const taken = await client.finalizeOrder(order, request);
+  const isOver = ({ status }: Order) => status === "valid" || status === "invalid";
+  const done = isOver(taken) ? taken : await decided(() => client.getOrder(order), isOver, signal);
+  if (done.status !== "valid") {
+    throw new AcmeFault("refused", plainText(detailOf(done.error) ?? "The directory has given up the order"));
+  }
+  return { certPem: await client.getCertificate(done), keyPem: key.toString() };
+}
+
+async function lookAt(client: acme.Client, order: Order, url: string): Promise<Authorization> {
+  const seen = (await client.getAuthorizations(order)).find((one) => one.url === url);
+  if (seen === undefined) throw new AcmeFault("refused", "The directory has lost the authorization");
+  return seen;
+}
+
+/** Why an authorization failed: that stands in the challenge that did (RFC 8555 §7.1.6, §8). */
+function reasonOf({ status, challenges }: Authorization): string {
+  const [detail] = challenges.flatMap(({ error }) => detailOf(error) ?? []);
+  return detail ?? `The directory says that the authorization is ${status}`;
+}
+
+/** Of a problem document. */
+function detailOf(problem: unknown): string | undefined {
+  if (typeof problem !== "object" || problem === null || !("detail" in problem)) return undefined;
+  return typeof problem.detail === "string" ? problem.detail : undefined;
+}

@@ -1,6 +1,7 @@
 import type { AcmeChallenge } from "../config/config.ts";
 import { AcmeFault } from "./fault.ts";
 import { ask, faultOf } from "./http.ts";
+import { pause } from "./polling.ts";
 
 /** One challenge, as it is to be answered. */
 export interface Challenge {
@@ -84,18 +85,4 @@ function target(
   if (username === "" && password === "") return { url: url.href };
   const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return { url: url.href, authorization: `Basic ${new TextEncoder().encode(credentials).toBase64()}` };
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(end, ms);
-    function end() {
-      signal.removeEventListener("abort", end);
-      clearTimeout(timer);
-      if (signal.aborted) reject(signal.reason);
-      else resolve();
-    }
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
-  });
 }

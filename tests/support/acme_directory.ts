@@ -1,5 +1,6 @@
 /** What a {@link startAcmeDirectory} does in the place of its usual answer. */
-export type Meanwhile = (path: string, visit: number) => Response | undefined | Promise<Response | undefined>;
+export type Meanwhile = (path: string, visit: number, request: Request) => Answer | Promise<Answer>;
+type Answer = Response | undefined | false;
 
 /** What {@link startAcmeDirectory} gives out. It is none. */
 export const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -16,8 +17,8 @@ export function startAcmeDirectory(meanwhile: Meanwhile = () => undefined) {
     await request.body?.cancel();
     const { pathname } = new URL(request.url);
     visits.push(pathname);
-    const answer = await meanwhile(pathname, visits.filter((one) => one === pathname).length) ??
-      usual(pathname);
+    const visit = visits.filter((one) => one === pathname).length;
+    const answer = await meanwhile(pathname, visit, request) || usual(pathname);
     answer.headers.set("replay-nonce", crypto.randomUUID());
     return answer;
   });

@@ -302,3 +302,77 @@ Deno.test("a certificate that a directory has given out is taken, although its t
     assert.equal((result as { certPem: string }).certPem, ISSUED, path);
   }
 });
+
+const refusals: readonly { what: string; at: string; visit: number; answer: () => Response; says: RegExp }[] =
+  [
+    {
+      what: "too many looks at an authorization",
+      at: "/authorization",
+      visit: 2,
+      answer: () => new Response("", { status: 429 }),
+      says: /^The directory answers 429$/,
+    },
+    {
+      what: "a directory that is busy when it is looked at",
+      at: "/authorization",
+      visit: 2,
+      answer: () => new Response("", { status: 503 }),
+      says: /^The directory answers 503$/,
+    },
+    {
+      what: "a challenge that failed",
+      at: "/authorization",
+      visit: 2,
+      answer: () =>
+        Response.json({ status: "invalid", challenges: [{}, { error: { detail: "Nobody\nanswers" } }] }),
+      says: /^Nobody answers$/,
+    },
+    {
+      what: "an order that is given up behind its proof",
+      at: "/finalize",
+      visit: 1,
+      answer: () => Response.json({ status: "invalid", error: { detail: "Not today" } }),
+      says: /^Not today$/,
+    },
+  ];
+for (const { what, at, visit, answer, says } of refusals) {
+  Deno.test(`what a directory says at last is heeded at once: ${what}`, async () => {
+    const { result, visits } = await orderAt((path, count) => path === at && count === visit && answer());
+    assert.ok(result instanceof AcmeFault);
+    assert.match(result.message, says);
+    assert.equal(visits.filter((path) => path === at).length, visit);
+  });
+}
+
+Deno.test("a directory is looked at again until it has decided, and where a look fails on its way", async () => {
+  const { result, visits } = await orderAt((path, count) => {
+    if (path === "/authorization" && count === 2) return new Response("", { status: 502 });
+    return path === "/finalize" && Response.json({ status: "processing" });
+  });
+  assert.equal((result as { certPem: string }).certPem, ISSUED);
+  const behind = visits.slice(visits.indexOf("/challenge")).filter((path) => path !== "/nonce");
+  assert.equal(
+    behind.join(" "),
+    "/challenge /authorization /authorization /finalize /orders/1 /certificate",
+  );
+});
+
+Deno.test("an order that is called off ends what is being asked for", async () => {
+  const left = new AbortController();
+  const { result } = await orderAt(async (path, _count, { signal }) => {
+    if (path !== "/order") return undefined;
+    const ended = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    left.abort(new Error("called off"));
+    await ended; // it would never answer
+    return undefined;
+  }, left.signal);
+  assert.equal((result as Error).message, "called off");
+});
+
+Deno.test("each of two directories at work goes its own way", async () => {
+  const { result } = await orderAt(async (path) => {
+    if (path === "/order") assert.equal((await orderAt(() => undefined)).result instanceof Error, false);
+    return undefined;
+  });
+  assert.equal((result as { certPem: string }).certPem, ISSUED);
+});

@@ -8,6 +8,7 @@ import { AcmeUnit } from "../../../core/supervisor/acme_unit.ts";
 import { certificateRows, orderSamples } from "../../../core/supervisor/certificate_rows.ts";
 import type { AcmeUse, GatewayState } from "../../../core/supervisor/state.ts";
 import type { CertificateMaterial } from "../../../core/tls/certificates.ts";
+import { startAcmeDirectory } from "../../support/acme_directory.ts";
 import { createCertificate } from "../../support/certificates.ts";
 import { granted } from "../../support/permissions.ts";
 import { temporaryFolder } from "../../support/processes.ts";
@@ -25,8 +26,8 @@ function unit(
     permissions: NO_PERMISSIONS,
   },
   files: readonly string[] = [],
+  challenges: readonly string[] = ["http-01"],
 ) {
-  const challenges = ["http-01"];
   const events: LogEvent[] = [];
   const told: unknown[] = [];
   const state = {
@@ -59,13 +60,16 @@ Deno.test("data planes know of a name that waits before its agent is told that i
 });
 
 Deno.test("an owner who makes up names does not use up what there is for all", async () => {
-  const { made, events } = unit([]);
+  const { made, events, told } = unit([]);
   await Promise.all(Array.from({ length: 60 }, (_, i) => made.claimed(`n${i}.example.com`, HTTP)));
   assert.equal(made.forPlanes().awaited.length, 50);
   assert.equal(events.filter(({ event }) => event === "acme_name_left").length, 10);
   await made.claimed("shop.example.com", { protocol: "http", owner: "bob" });
   assert.equal(made.forPlanes().awaited.at(-1), "shop.example.com");
+  const before = told.length;
   for (let again = 0; again < 9; again++) await made.claimed("n0.example.com", HTTP); // an agent that reconnects
+  made.ended("n59.example.com"); // it had to wait
+  assert.equal(told.length, before);
   assert.equal(made.forPlanes().awaited.length, 51);
 });
 
@@ -104,12 +108,14 @@ Deno.test({
     try {
       await made.worker.start();
       assert.deepEqual(made.certificates().map(({ names }) => names), [["kept.example.com"]]);
+      const { certificates } = made.report;
       made.begin();
       const rowOf = (name: string) => made.report.names.find((row) => row.name === name);
       const failed = () => rowOf("new.example.com")?.state === "failed";
       await until(failed, { what: "the directory to be missed" });
       assert.equal(rowOf("new.example.com")?.error?.startsWith("Cannot ask 127.0.0.1:1: "), true);
       assert.doesNotMatch(rowOf("new.example.com")?.error ?? "", /\/dir/);
+      assert.equal(made.report.certificates, certificates, "keys are copied when there are others");
       made.worker.restart("test");
       assert.equal(made.certificates().length, 1); // they stay in service
       await until(() => made.worker.generation === 2, { what: "another worker" });
@@ -117,6 +123,36 @@ Deno.test({
       assert.equal(made.certificates().length, 1);
     } finally {
       made.stop();
+      made.worker.stop();
+    }
+  },
+});
+
+Deno.test({
+  name: "what must be there before anybody listens is asked for anew when the worker crashes meanwhile",
+  ignore: !granted("read", "write", "env", "net", "sys", "run", "ffi"),
+  async fn() {
+    await using folder = await temporaryFolder();
+    let crash = () => {};
+    await using directory = startAcmeDirectory(async (path, visit, { signal }) => {
+      if (path !== "/directory" || visit > 1) return undefined;
+      const ended = new Promise((resolve) => signal.addEventListener("abort", resolve));
+      crash();
+      await ended;
+      return undefined;
+    });
+    const settings = { directory: directory.url, cache: folder.path };
+    const use = { settings, permissions: acmePermissions(settings) };
+    const { made } = unit(["app.example.com"], use, [], ["dns-01"]);
+    crash = () => made.worker.restart("test");
+    try {
+      await made.worker.start();
+      let isOver = false;
+      void made.ahead(["app.example.com"]).then(() => isOver = true);
+      await until(() => isOver, { what: "the second worker to be done" });
+      assert.equal(made.worker.generation, 2);
+      assert.match(made.report.names[0]?.error ?? "", /offers no dns-01/);
+    } finally {
       made.worker.stop();
     }
   },
