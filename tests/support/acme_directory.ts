@@ -14,7 +14,7 @@ export const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFIC
 export function startAcmeDirectory(meanwhile: Meanwhile = () => undefined) {
   const visits: string[] = [];
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
-    await request.body?.cancel();
+    await request.body?.pipeTo(new WritableStream());
     const { pathname } = new URL(request.url);
     visits.push(pathname);
     const visit = visits.filter((one) => one === pathname).length;

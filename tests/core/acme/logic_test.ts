@@ -359,6 +359,7 @@ Deno.test("a directory is looked at again until it has decided, and where a look
 
 Deno.test("an order that is called off ends what is being asked for", async () => {
   const left = new AbortController();
+  const before = performance.now();
   const { result } = await orderAt(async (path, _count, { signal }) => {
     if (path !== "/order") return undefined;
     const ended = new Promise((resolve) => signal.addEventListener("abort", resolve));
@@ -367,6 +368,7 @@ Deno.test("an order that is called off ends what is being asked for", async () =
     return undefined;
   }, left.signal);
   assert.equal((result as Error).message, "called off");
+  assert.ok(performance.now() - before < 15_000, "a request of its own accord takes 30 s");
 });
 
 Deno.test("each of two directories at work goes its own way", async () => {
