@@ -2,6 +2,13 @@
 export type Meanwhile = (path: string, visit: number, request: Request) => Answer | Promise<Answer>;
 type Answer = Response | undefined | false;
 
+interface AcmeServer extends AsyncDisposable {
+  /** Of the directory itself. */
+  readonly url: string;
+  /** Every path that was asked for. */
+  readonly visits: readonly string[];
+}
+
 /** What {@link startAcmeDirectory} gives out. It is none. */
 export const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
@@ -11,7 +18,7 @@ export const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFIC
  *
  * @param meanwhile Answers in its place, by path and by how often that was asked for.
  */
-export function startAcmeDirectory(meanwhile: Meanwhile = () => undefined) {
+export function startAcmeDirectory(meanwhile: Meanwhile = () => undefined): AcmeServer {
   const visits: string[] = [];
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     await request.body?.pipeTo(new WritableStream());
@@ -66,7 +73,6 @@ export function startAcmeDirectory(meanwhile: Meanwhile = () => undefined) {
   };
   return {
     url: `${base}/directory`,
-    /** Every path that was asked for. */
     visits,
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
