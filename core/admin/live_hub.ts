@@ -119,7 +119,7 @@ export class LiveHub {
     const text = message("sample", sample);
     for (const listener of listeners) {
       if (!this.#listeners.has(listener)) continue; // it has left
-      const after = listener.after ?? sequence;
+      const after = seenUpTo(listener.after, sequence);
       const news = events.filter((event) => event.sequence > after)
         .map((event) => message("happened", event, event.sequence));
       listener.after = sequence;
@@ -151,6 +151,12 @@ export class LiveHub {
   #end(listener: Listener): void {
     if (this.#listeners.delete(listener)) listener.controller.close();
   }
+}
+
+/** Of a sequence that began anew with the gateway, who says that he has seen more has seen nothing. */
+function seenUpTo(after: number | undefined, sequence: number): number {
+  if (after === undefined) return sequence;
+  return after > sequence ? 0 : after;
 }
 
 /** JSON has no line breaks of its own, so one line of data is all of it. */

@@ -155,7 +155,13 @@ export class GatewayState {
   logMethods(): LogBatchMethods {
     return {
       log: (events: readonly LogEvent[], dropped: number) => {
-        for (const event of events) this.#tell(event);
+        for (const event of events) {
+          try {
+            this.#tell(event);
+          } catch { // it is no event at all: the others of its batch are
+            this.writer.addDropped(1);
+          }
+        }
         if (dropped > 0) this.writer.addDropped(dropped);
       },
     };

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { connectionFilter, tunnelFilter } from "../../../core/data_plane/row_filter.ts";
 import type { LogEvent, LogFields, LogLevel } from "../../../core/log.ts";
+import { LogWriter } from "../../../core/supervisor/log_writer.ts";
 import { RecentEvents } from "../../../core/supervisor/recent_events.ts";
+import { GatewayState, type Prepared } from "../../../core/supervisor/state.ts";
 
 function event(word: string, fields: LogFields = {}, level: LogLevel = "info", time = 0): LogEvent {
   return { time, level, from: "data-plane-0", event: word, fields };
@@ -64,22 +66,68 @@ Deno.test("a flood of refusals with made-up reasons drives out nothing", () => {
   ]]);
 });
 
-Deno.test("the last two hundred are kept, their fields cut, and a counted one that went counts anew", () => {
+Deno.test("the last two hundred are kept, their fields cut", () => {
   const recent = new RecentEvents();
-  recent.add(event("connection_refused", { result: "unknown_name" }));
-  for (let i = 0; i < 1000; i++) recent.add(event("tunnel_opened", { i }));
+  for (let i = 0; i < 1000; i++) recent.add(event("reloaded", { i }));
   const all = recent.since(0);
   assert.deepEqual([all.length, all[0]?.fields["i"], all.at(-1)?.fields["i"]], [200, 800, 999]);
-  recent.add(event("connection_refused", { result: "unknown_name", long: "x".repeat(10_000) }));
-  const last = recent.since(0).at(-1);
-  assert.deepEqual([last?.event, last?.count, String(last?.fields["long"]).length], [
-    "connection_refused",
-    1,
-    200,
+  const many = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`k${i}`, "x".repeat(10_000)]));
+  recent.add(event("reloaded", many));
+  const last = recent.since(0).at(-1)?.fields ?? {};
+  assert.deepEqual([Object.keys(last).length, String(last["k0"]).length], [12, 200]);
+});
+
+Deno.test("tunnels that come and go drive out nothing but what strangers caused, which then counts anew", () => {
+  const recent = new RecentEvents();
+  recent.add(event("worker_died", {}, "error"));
+  recent.add(event("connection_refused", { result: "unknown_name" }));
+  for (let i = 0; i < 1000; i++) recent.add(event(i % 2 ? "tunnel_closed" : "tunnel_opened", { i }));
+  const words = recent.since(0).map(({ event }) => event);
+  assert.deepEqual([words.length, words[0], words.includes("connection_refused")], [
+    101,
+    "worker_died",
+    false,
   ]);
-  const many = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`k${i}`, i]));
-  recent.add(event("tunnel_opened", many));
-  assert.equal(Object.keys(recent.since(0).at(-1)?.fields ?? {}).length, 12);
+  recent.add(event("connection_refused", { result: "unknown_name" }));
+  const last = recent.since(0).at(-1);
+  assert.deepEqual([last?.event, last?.count], ["connection_refused", 1]);
+});
+
+/** What a plugin's log may hand over, against its type. */
+const ODD: readonly (readonly [string, object, LogFields])[] = [
+  ["no fields", { fields: null }, {}],
+  ["a BigInt", { fields: { n: 7n } }, { n: "7" }],
+  ["an object that cannot be text", { fields: { o: { toString: 1, valueOf: 1 } } }, { o: "[object Object]" }],
+  ["null and undefined", { fields: { a: null, b: undefined } }, { a: "null" }],
+  ["a long name", { fields: { ["x".repeat(300)]: true } }, { ["x".repeat(200)]: true }],
+  ["nothing that is text", { event: null, from: {}, level: "loud", time: NaN }, {}],
+];
+for (const [what, odd, fields] of ODD) {
+  Deno.test(`an event with ${what} is told as plain data, and the others with it`, () => {
+    const recent = new RecentEvents();
+    recent.add({ ...event("target_failed", {}, "warn"), ...odd });
+    recent.add({ ...event("plugin_fault", {}, "warn"), ...odd });
+    const told = recent.since(0);
+    assert.deepEqual(told.map((one) => one.fields), [fields, fields]);
+    assert.deepEqual(JSON.parse(JSON.stringify(told)), told);
+  });
+}
+
+Deno.test("what is no event at all is counted as dropped, and loses nothing else of its batch", async () => {
+  let lines = "";
+  const writer = new LogWriter("json", {
+    write(bytes) {
+      lines += new TextDecoder().decode(bytes);
+      return Promise.resolve(bytes.length);
+    },
+  });
+  const prepared = { config: { log: { level: "debug" } } } as Prepared; // all that is looked at here
+  const state = new GatewayState(prepared, writer, {});
+  state.logMethods().log([null as unknown as LogEvent, event("worker_died", {}, "error")], 0);
+  await writer.flush();
+  assert.deepEqual(state.recent.since(0).map(({ event }) => event), ["worker_died"]);
+  assert.match(lines, /"worker_died"[^]*"log_dropped","dropped":1/);
+  state.registries[Symbol.dispose]();
 });
 
 const CONNECTION = {
