@@ -108,7 +108,7 @@ export class LiveHub {
 
   #oldestWanted(): number {
     let oldest = this.#sequence;
-    for (const { after } of this.#listeners) oldest = Math.min(oldest, after ?? oldest);
+    for (const { after } of this.#listeners) oldest = Math.min(oldest, seenUpTo(after, this.#sequence));
     return oldest;
   }
 

@@ -1,10 +1,15 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { sourceKey } from "../failure_limits.ts";
+import { parseAddress } from "../net/address.ts";
 import type { NumberSample } from "../plugin/reports.ts";
 
 /** What a request's `Authorization` is worth. */
 export type TokenVerdict = "ok" | "missing" | "wrong" | "blocked";
 
-/** Wrong tokens from one address before it has to wait. A person mistypes a few times; a script goes on. */
+/**
+ * Wrong tokens from one address before it has to wait. A person mistypes a few times; a script goes on. All of a /64
+ * of IPv6 is one address here: whoever has one address of it has all at hand.
+ */
 export const MAX_FAILURES = 10;
 
 /** How long the wrong tokens of one address are remembered, from the first of them. */
@@ -93,25 +98,26 @@ export class TokenGate {
   }
 
   #judge(digest: Uint8Array, token: string | undefined, source: string): TokenVerdict {
+    const key = sourceKey(parseAddress(source) ?? source);
     // Looked at before the token: someone who guesses must not learn from the answer that a guess was right.
-    if (this.#blocked(source)) return "blocked";
+    if (this.#blocked(key)) return "blocked";
     if (token === undefined) return "missing";
     // Digests have one length whatever was sent, and their bytes say nothing about the token's.
     if (this.#equal(sha256(token), digest)) return "ok";
-    this.#failed(source);
+    this.#failed(key);
     return "wrong";
   }
 
-  #blocked(source: string): boolean {
-    const failures = this.#failures.get(source);
+  #blocked(key: string): boolean {
+    const failures = this.#failures.get(key);
     if (failures === undefined) return false;
     if (this.#now() < failures.until) return failures.count >= MAX_FAILURES;
-    this.#failures.delete(source);
+    this.#failures.delete(key);
     return false;
   }
 
-  #failed(source: string): void {
-    const failures = this.#failures.get(source);
+  #failed(key: string): void {
+    const failures = this.#failures.get(key);
     if (failures !== undefined) {
       failures.count++;
       return;
@@ -122,7 +128,7 @@ export class TokenGate {
         break;
       }
     }
-    this.#failures.set(source, { count: 1, until: this.#now() + FAILURE_WINDOW_MS });
+    this.#failures.set(key, { count: 1, until: this.#now() + FAILURE_WINDOW_MS });
   }
 }
 

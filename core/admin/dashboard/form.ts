@@ -18,8 +18,13 @@ const FORM_TIMEOUT_MS = 5_000;
  * The fields of a form; none when it is no form, too large, or late.
  *
  * Only what a browser sends by itself is read: `application/x-www-form-urlencoded` (URL Standard, §5).
+ *
+ * @param timeoutMs How long all of it may take, in milliseconds.
  */
-export async function readForm(c: Context): Promise<URLSearchParams> {
+export async function readForm(
+  c: Pick<Context, "req">,
+  timeoutMs: number = FORM_TIMEOUT_MS,
+): Promise<URLSearchParams> {
   const { body, headers } = c.req.raw;
   if (
     body === null || !/^application\/x-www-form-urlencoded\s*(?:;|$)/i.test(headers.get("content-type") ?? "")
@@ -27,9 +32,14 @@ export async function readForm(c: Context): Promise<URLSearchParams> {
     return new URLSearchParams();
   }
   const reader = body.getReader();
-  const timer = setTimeout(() => void reader.cancel().catch(() => {}), FORM_TIMEOUT_MS);
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true; // to the reader it looks like the end: half a form would pass for a whole one
+    reader.cancel().catch(() => {});
+  }, timeoutMs);
   try {
-    return new URLSearchParams(await readText(reader) ?? "");
+    const text = await readText(reader);
+    return new URLSearchParams(late ? "" : text ?? "");
   } catch {
     return new URLSearchParams(); // its client has gone
   } finally {

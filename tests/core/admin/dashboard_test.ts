@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { Hono } from "hono";
 import { Access } from "../../../core/admin/access.ts";
 import { adminApp } from "../../../core/admin/api.ts";
+import { readForm } from "../../../core/admin/dashboard/form.ts";
 import { PAGES } from "../../../core/admin/dashboard/layout.tsx";
 import { bytesText, durationText, linkTo, shown } from "../../../core/admin/dashboard/text.ts";
 import { HostGuard } from "../../../core/admin/host_guard.ts";
@@ -401,6 +403,15 @@ Deno.test("what is no form is read as an empty one", async () => {
     (await dashboard.ask("/login", { method: "POST", form: { token: TOKEN }, headers })).status,
     401,
   );
+});
+
+Deno.test("a form that is late is read as an empty one, however much of it came", async () => {
+  const body = new ReadableStream({
+    start: (controller) => controller.enqueue(new TextEncoder().encode("token=half&id=1")),
+  });
+  const sent = new Request(`${ORIGIN}/tunnels/close`, { method: "POST", headers: FORM, body });
+  const app = new Hono().post("*", async (c) => c.json([...await readForm(c, 1)]));
+  assert.deepEqual(await (await app.request(sent)).json(), []);
 });
 
 // Tables

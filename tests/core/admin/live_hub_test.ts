@@ -69,6 +69,21 @@ Deno.test("a second listener gets what the first has seen, and events from now o
   assert.deepEqual([first.heard.ended, second.heard.ended], [true, true]);
 });
 
+Deno.test("who saw more than there is comes from before a restart, and gets all that happened since", async () => {
+  const live = (after: number): Promise<LiveReport> => {
+    const events = Array.from({ length: 3 - after }, (_, i) => event(after + 1 + i));
+    return Promise.resolve({ ...LIVE, events, sequence: 3 });
+  };
+  const hub = new LiveHub({ intervalMs: 1, live });
+  const other = listen(hub.open(FREELY));
+  await until(() => samplesIn(other.heard.text) > 1, { what: "samples" });
+  const back = listen(hub.open({ ...FREELY, after: 900 }));
+  await until(() => samplesIn(back.heard.text) > 1, { what: "samples" });
+  assert.deepEqual(Array.from(back.heard.text.matchAll(/^id: (\d+)$/gm), ([, id]) => id), ["1", "2", "3"]);
+  hub.stop();
+  await Promise.all([other.done, back.done]);
+});
+
 Deno.test("who does not read is dropped, with what waits for him; others go on", async () => {
   const padding = "x".repeat(MAX_WAITING_BYTES / 8);
   const hub = new LiveHub({

@@ -58,6 +58,21 @@ Deno.test("an address that sends wrong tokens is refused for a while, with the r
   assert.equal(gate.check(RIGHT, "192.0.2.1"), "ok");
 });
 
+const SOURCES: readonly { failing: string; asking: string; verdict: string }[] = [
+  { failing: "2001:db8:1:2::1", asking: "2001:db8:1:2:ffff::9", verdict: "blocked" },
+  { failing: "2001:db8:1:2::1", asking: "2001:db8:1:3::1", verdict: "ok" },
+  { failing: "fe80::1%eth0", asking: "fe80::2%eth1", verdict: "blocked" },
+  { failing: "::ffff:192.0.2.1", asking: "192.0.2.1", verdict: "blocked" },
+  { failing: "::ffff:192.0.2.1", asking: "::ffff:192.0.2.2", verdict: "ok" },
+];
+for (const { failing, asking, verdict } of SOURCES) {
+  Deno.test(`after too many wrong tokens from ${failing}, one from ${asking} is ${verdict}`, () => {
+    const gate = new TokenGate(TOKEN);
+    for (let i = 0; i < MAX_FAILURES; i++) gate.check("Bearer guess", failing);
+    assert.equal(gate.check(RIGHT, asking), verdict);
+  });
+}
+
 Deno.test("asking without a token blocks nobody: a browser does that", () => {
   const gate = new TokenGate(TOKEN);
   for (let i = 0; i < 100; i++) assert.equal(gate.check(undefined, "192.0.2.1"), "missing");
@@ -67,7 +82,7 @@ Deno.test("asking without a token blocks nobody: a browser does that", () => {
 Deno.test("a token gate remembers a bounded number of addresses, the latest", () => {
   const gate = new TokenGate(TOKEN);
   const fail = (source: string) => gate.check("Bearer guess", source);
-  for (let i = 0; i < 5 * MAX_SOURCES; i++) fail(`2001:db8::${i.toString(16)}`);
+  for (let i = 0; i < 5 * MAX_SOURCES; i++) fail(`2001:db8:0:${i.toString(16)}::1`);
   assert.equal(gate.remembered, MAX_SOURCES);
   for (let i = 0; i < MAX_FAILURES; i++) fail("192.0.2.1");
   assert.equal(gate.check(RIGHT, "192.0.2.1"), "blocked");
