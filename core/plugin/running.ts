@@ -2,6 +2,7 @@ import { LogOnce } from "../data_plane/log_once.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { ClosedEvent, Plugin, PluginContext, PluginDefinition, PluginFiles } from "./contract.ts";
 import type { MetricSample, PluginStatus, RouteInfo, TunnelRow } from "./reports.ts";
+import { soundReport } from "./sound_report.ts";
 
 /** What a plugin tells of itself, all at once. */
 export interface PluginReport {
@@ -116,7 +117,7 @@ export class RunningPlugin {
           plugin.routes?.() ?? [],
           plugin.metrics?.() ?? [],
         ]));
-      return { status, routes, metrics };
+      return soundReport({ status, routes, metrics }); // else one inline plugin would take its data plane's along
     } catch (error) {
       return { status: { ready: false, reason: messageOf(error) }, routes: [], metrics: [] };
     }

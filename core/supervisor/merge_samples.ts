@@ -1,6 +1,4 @@
-import type { DistributionSample, MetricSample } from "../plugin/reports.ts";
-
-const MERGE = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max };
+import type { DistributionSample, MetricSample, NumberSample } from "../plugin/reports.ts";
 
 /** Samples of one name and one set of labels become one, as each says. */
 export function mergeSamples(samples: readonly MetricSample[]): MetricSample[] {
@@ -22,7 +20,12 @@ function mergeTwo(first: MetricSample, second: MetricSample): MetricSample {
     return second.type === "histogram" && sameBounds(first, second) ? addUp(first, second) : first;
   }
   if (second.type === "histogram") return first;
-  return { ...second, value: MERGE[second.merge ?? "sum"](first.value, second.value) };
+  return { ...second, value: mergerOf(second.merge)(first.value, second.value) };
+}
+
+function mergerOf(how: NumberSample["merge"]): (a: number, b: number) => number {
+  if (how === "min") return Math.min;
+  return how === "max" ? Math.max : (a, b) => a + b;
 }
 
 function sameBounds(a: DistributionSample, b: DistributionSample): boolean {

@@ -11,6 +11,7 @@ import type {
 import { oldestTunnels } from "../data_plane/tunnels.ts";
 import type { MetricSample, PluginStatus, RouteInfo } from "../plugin/reports.ts";
 import type { PluginReport } from "../plugin/running.ts";
+import { soundReport } from "../plugin/sound_report.ts";
 import { VERSION } from "../version.ts";
 import { liveSample } from "./live_sample.ts";
 import { mergeSamples } from "./merge_samples.ts";
@@ -166,7 +167,7 @@ export class Overview {
       const reports = isolation === "inline"
         ? reported.map((plane) => plane.plugins[name])
         : [fromPlugins[isolated.findIndex((plugin) => plugin.name === name)]];
-      byPlugin.set(name, reports.filter((report) => report !== undefined));
+      byPlugin.set(name, reports.filter((report) => report !== undefined).map(soundReport)); // its worker is its own
     }
     return { planes: reported, plugins: byPlugin };
   }

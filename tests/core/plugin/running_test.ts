@@ -122,6 +122,22 @@ for (
 }
 
 Deno.test({
+  name: "a report is plain data, which crosses to other workers whatever the plugin has put into it",
+  ignore,
+  async fn() {
+    await using stack = new AsyncDisposableStack();
+    const { plugin } = await start({ id: 1, status: "is code" });
+    stack.use(plugin);
+    const report = await plugin.report();
+    assert.deepEqual(structuredClone(report), {
+      status: { ready: true, details: {} },
+      routes: [],
+      metrics: [],
+    });
+  },
+});
+
+Deno.test({
   name: "the tunnels of a plugin are those of the instance that answers now; one without any has none",
   ignore,
   async fn() {

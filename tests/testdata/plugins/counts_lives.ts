@@ -28,6 +28,7 @@ const definition: PluginDefinition<Config> = definePlugin<Config>({
       route: () => ({ kind: "reject", reason: "forbidden", detail: String(id) }),
       status() {
         if (status === "throws") throw new Error("no idea");
+        if (status === "is code") return { ready: true, details: { more: () => {} } };
         return status === "hangs" ? new Promise(() => {}) : { ready: true };
       },
       ...(tunnels !== undefined && withTunnels(id, tunnels)),
