@@ -160,6 +160,7 @@ async function objectionOf(
   }
 }
 
-function adminToken({ admin: { token } }: GatewayConfig): { token?: string } {
+/** What the admin side asks for. */
+export function adminToken({ admin: { token } }: GatewayConfig): { token?: string } {
   return token === undefined ? {} : { token };
 }

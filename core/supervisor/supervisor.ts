@@ -21,7 +21,7 @@ import { planPlane } from "./plane_worker.ts";
 import { planPluginUnit } from "./plugin_worker.ts";
 import type { CheckedPlugin } from "./plugins.ts";
 import type { RecentEvents } from "./recent_events.ts";
-import { Reloading } from "./reloading.ts";
+import { adminToken, Reloading } from "./reloading.ts";
 import { GatewayState, type PluginUnit, type Prepared } from "./state.ts";
 import { drainPlane, stopAll, within } from "./stopping.ts";
 import { guardChildren, type Watchdog } from "./watchdog.ts";
@@ -190,6 +190,7 @@ export class Supervisor {
 
   #adminWorker(): ManagedWorker<AdminWorkerMethods> {
     const state = this.#state;
+    let used = state.prepared;
     return new ManagedWorker<AdminWorkerMethods>({
       name: "admin",
       entry: new URL("../admin/worker.ts", import.meta.url),
@@ -197,17 +198,21 @@ export class Supervisor {
       methods: { ...state.logMethods(), ...this.#overview.methods() },
       times: state.times,
       setUp: async (rpc) => {
-        const { hostname, port, token, hosts } = this.config.admin;
+        used = state.prepared;
+        const { admin: { hostname, port, hosts }, log: { level: logLevel } } = used.config;
         const bound = await rpc.call("start", {
           hostname,
           port,
           hosts,
-          logLevel: this.config.log.level,
-          ...(token !== undefined && { token }),
+          logLevel,
+          ...adminToken(used.config),
         });
         state.adminAddress = formatHostPort({ host: bound.hostname, port: bound.port });
       },
-      begin: () => state.configurePlanes(), // now with the admin side's address as bound
+      begin: async (rpc) => {
+        if (used !== state.prepared) await rpc.call("reload", adminToken(this.config)); // nobody told it meanwhile
+        await state.configurePlanes(); // now with the admin side's address as bound
+      },
     }, this.log);
   }
 

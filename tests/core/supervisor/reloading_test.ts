@@ -3,6 +3,7 @@ import { TestGateway, type TestGatewayOptions } from "../../support/gateway.ts";
 import { granted } from "../../support/permissions.ts";
 import { sayHello } from "../../support/ssh_like.ts";
 import { until } from "../../support/until.ts";
+import { captureWorkers } from "../../support/workers.ts";
 
 const module = new URL("../../testdata/plugins/one_way.ts", import.meta.url).href;
 const ignore = !granted("read", "write", "env", "run", "sys", "ffi", "net");
@@ -31,5 +32,33 @@ Deno.test({
     const refused = await gateway.logged("connection_refused");
     assert.deepEqual([refused["plugin"], refused["detail"]], ["leads", "step 1"]);
     assert.equal(units.get("lags")?.worker.restarts, 0, "the other one has kept its own");
+  },
+});
+
+Deno.test({
+  name: "an admin side that was being started anew during a reload asks for the new token",
+  ignore,
+  async fn() {
+    const workers = captureWorkers();
+    await using stack = new AsyncDisposableStack();
+    stack.defer(workers.restore);
+    const withToken = (token: string): TestGatewayOptions => ({
+      yaml: `admin: { address: "127.0.0.1:0", token: ${token} }`,
+      times: { firstBackoffMs: 10 },
+    });
+    const gateway = stack.use(await TestGateway.start(withToken("first")));
+    const restarted = workers.holdNext("admin");
+    workers.crash("admin");
+    await until(() => restarted.waiting > 0, { what: "the order to start" });
+    await gateway.reload(withToken("second"));
+    restarted.release();
+    await gateway.logged("worker_restarted");
+    const status = async (token: string) => {
+      const headers = { authorization: `Bearer ${token}` };
+      const answer = await fetch(`${gateway.adminUrl}/api/v1/status`, { headers });
+      await answer.body?.cancel();
+      return answer.status;
+    };
+    assert.deepEqual([await status("first"), await status("second")], [401, 200]);
   },
 });
