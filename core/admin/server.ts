@@ -45,6 +45,8 @@ export function startAdmin(settings: AdminSettings, gateway: AdminMethods, log: 
     if (app === undefined || !requests.begin(completed)) return busy();
     return app.fetch(request, { source: remoteAddr.hostname });
   });
+  // It has stopped accepting by itself (no descriptors left): as an error of the worker, the supervisor starts it anew.
+  server.finished.catch(reportError);
   const address = { hostname: server.addr.hostname, port: server.addr.port };
   const access = new Access({ gate, sessions, port: address.port });
   app = adminApp(gateway, { access, live, guard: new HostGuard(settings, address), log });

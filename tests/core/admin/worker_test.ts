@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import type { BoundAddress } from "../../../core/admin/contract.ts";
+import { startAdmin } from "../../../core/admin/server.ts";
 import { GatewayError } from "../../../core/errors.ts";
-import { exchange, HAS_WORKERS, openAdmin, request } from "./harness.ts";
+import { SILENT_LOG } from "../../../core/log.ts";
+import { exchange, fakeGateway, HAS_WORKERS, openAdmin, request } from "./harness.ts";
+import { EndingServers } from "../../support/ending_servers.ts";
 import { until } from "../../support/until.ts";
 
 Deno.test("start() answers with the real port, and refuses an address in use by name", async () => {
@@ -83,6 +86,25 @@ Deno.test("stop() does not wait for a client that has asked for nothing", async 
   const idle = exchange(admin.address, "GET / HTTP/1.1\r\nHo").catch(() => "");
   await admin.stop();
   await idle;
+});
+
+Deno.test("a listener that ends by itself is an error of its worker, which is started anew for it", async () => {
+  const errors: string[] = [];
+  const hear = (event: ErrorEvent) => {
+    event.preventDefault();
+    errors.push(event.message);
+  };
+  addEventListener("error", hear);
+  try {
+    using servers = new EndingServers();
+    const admin = startAdmin({ hostname: "127.0.0.1", port: 0 }, fakeGateway(), SILENT_LOG);
+    await servers.end();
+    await until(() => errors.length > 0, { what: "the error" });
+    assert.match(errors.join(), /Too many open files/);
+    await admin.stop();
+  } finally {
+    removeEventListener("error", hear);
+  }
 });
 
 Deno.test({

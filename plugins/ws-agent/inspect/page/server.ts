@@ -3,7 +3,10 @@ import { formatHostPort, GatewayError, type HostPort, messageOf } from "../../..
 import type { InspectAt } from "../../agent/worker_methods.ts";
 import { type InspectorApp, inspectorApp, type InspectorParts } from "./app.tsx";
 import { ChangeStreams } from "./change_streams.ts";
+import { LastingServer } from "./lasting_server.ts";
 import { within } from "./within.ts";
+
+type Handler = Deno.ServeHandler<Deno.NetAddr>;
 
 /** The page, listening. */
 export interface InspectorServer {
@@ -29,16 +32,18 @@ export function serveInspector(
 ): InspectorServer {
   let app: InspectorApp | undefined = undefined; // needs the port, which is known only when listening
   let inFlight = 0;
-  const server = listen(at, (request, { completed }) => {
+  const handle: Handler = (request, { completed }) => {
     if (app === undefined || inFlight >= MAX_IN_FLIGHT) return new Response(null, { status: 503 });
     inFlight++;
     const end = () => void inFlight--;
     completed.then(end, end);
     return app.fetch(request);
-  });
+  };
+  const { hostname } = at;
+  const server = new LastingServer(listen(at, handle), (port) => listen({ hostname, ports: [port] }, handle));
   const bound = { hostname: server.addr.hostname, port: server.addr.port };
   const streams = new ChangeStreams(parts.log);
-  app = inspectorApp({ ...parts, streams, guard: new HostGuard({ hostname: at.hostname }, bound) });
+  app = inspectorApp({ ...parts, streams, guard: new HostGuard({ hostname }, bound) });
   return {
     address: { host: bound.hostname, port: bound.port },
     async close() {
@@ -50,7 +55,7 @@ export function serveInspector(
 
 function listen(
   { hostname, ports }: InspectAt,
-  handler: Deno.ServeHandler<Deno.NetAddr>,
+  handler: Handler,
 ): Deno.HttpServer<Deno.NetAddr> {
   let taken: unknown;
   for (const port of ports) {

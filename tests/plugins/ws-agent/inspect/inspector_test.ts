@@ -5,6 +5,7 @@ import { GatewayError } from "../../../../core/errors.ts";
 import { Agent } from "../../../../plugins/ws-agent/agent/agent.ts";
 import { startInspector } from "../../../../plugins/ws-agent/inspect/inspector.ts";
 import { readToEnd, serveTcp, type TestServer } from "../../../support/echo.ts";
+import { EndingServers } from "../../../support/ending_servers.ts";
 import { until } from "../../../support/until.ts";
 import { FakeGateway, type FakeSession, service, settingsFor } from "../agent/fake_gateway.ts";
 
@@ -104,6 +105,22 @@ const OK =
   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nSet-Cookie: s=secret-out\r\nContent-Length: 5\r\n\r\nhello";
 const POST =
   "POST /form?a=1 HTTP/1.1\r\nHost: demo.example.com\r\nAuthorization: Bearer secret-in\r\nContent-Length: 7\r\n\r\nname=me";
+
+Deno.test("a page that stopped accepting is back at its address, and one that was closed is not", async () => {
+  using servers = new EndingServers();
+  const inspector = startInspector(
+    { hostname: "127.0.0.1", ports: [0] },
+    () => Promise.reject(new Error("no")),
+  );
+  const { port } = inspector.address;
+  const isThere = () => ask(port, "GET", "/", {}).then(() => true, () => false);
+  assert.ok(await isThere());
+  await servers.end();
+  assert.equal(await isThere(), false);
+  await until(isThere, { what: "the page" });
+  await servers.end();
+  await inspector.close();
+});
 
 Deno.test("an exchange is shown with headers, sizes, times and bodies, and its secrets when they are asked for", async () => {
   await using target = startTarget(OK);
