@@ -1,7 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { isLoopback } from "../core/admin/host_guard.ts";
 import { messageOf } from "../core/errors.ts";
-import { formatHostPort, type HostPort, parseHostPort } from "../core/net/address.ts";
+import { formatHostPort, type HostPort, isLoopback, parseHostPort } from "../core/net/address.ts";
 import type { InspectAt } from "../plugins/ws-agent/agent/worker_methods.ts";
 
 const USUAL_PORT = 4040;

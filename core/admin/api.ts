@@ -3,11 +3,12 @@ import type { AdminMethods } from "../data_plane/snapshot.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Access } from "./access.ts";
+import { ANSWER_TIMEOUT_MS, answerWithin, NoAnswer } from "./answer_within.ts";
 import { formFromNowhere, notAdmitted, oversized } from "./admission.ts";
 import { type AdminBindings, type AdminContext, fail, json } from "./answers.ts";
 import { FORM_PATHS } from "./dashboard/form.ts";
 import { PAGES } from "./dashboard/layout.tsx";
-import { addDashboard, faultPage } from "./dashboard/routes.tsx";
+import { addDashboard, faultPage, MAX_FILTER } from "./dashboard/routes.tsx";
 import type { HostGuard } from "./host_guard.ts";
 import type { LiveHub } from "./live_hub.ts";
 import { maskText } from "./mask.ts";
@@ -59,9 +60,6 @@ const PAGE_HEADERS = {
   "referrer-policy": "same-origin",
 } as const;
 
-/** The supervisor did not answer in time. */
-class NoAnswer extends Error {}
-
 /**
  * The admin API: health, metrics, and what the gateway does right now.
  *
@@ -69,9 +67,9 @@ class NoAnswer extends Error {}
  * the token; only then is it looked at.
  */
 export function adminApp(gateway: AdminMethods, options: AdminAppOptions): AdminApp {
-  const { access, live, guard, log, answerTimeoutMs = 5_000 } = options;
+  const { access, live, guard, log, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
   const { gate } = access;
-  const ask = <T>(answer: Promise<T>) => within(answerTimeoutMs, answer);
+  const ask = <T>(answer: Promise<T>) => answerWithin(answerTimeoutMs, answer);
   const app: AdminApp = new Hono();
 
   app.use(async (c, next) => {
@@ -108,9 +106,9 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
   app.get("/api/v1/plugins", async (c) => json(c, { plugins: (await ask(gateway.status())).plugins }));
   app.get("/api/v1/routes", async (c) => json(c, { routes: await ask(gateway.routes()) }));
   app.get("/api/v1/connections", async (c) => {
-    const limit = parseLimit(c.req.query("limit"));
-    if (limit === undefined) return badLimit(c);
-    const rows = await ask(gateway.connections(limit + 1, c.req.query("filter")));
+    const { limit, filter, fault } = askedOf(c);
+    if (fault) return fault;
+    const rows = await ask(gateway.connections(limit + 1, filter));
     return json(c, { connections: rows.slice(0, limit), truncated: rows.length > limit });
   });
   app.delete("/api/v1/connections/:id", async (c) => {
@@ -118,9 +116,9 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
     return closed ? c.body(null, 204) : fail(c, 404, "not_found", "No such connection");
   });
   app.get("/api/v1/tunnels", async (c) => {
-    const limit = parseLimit(c.req.query("limit"));
-    if (limit === undefined) return badLimit(c);
-    const rows = await ask(gateway.tunnels(limit + 1, c.req.query("filter")));
+    const { limit, filter, fault } = askedOf(c);
+    if (fault) return fault;
+    const rows = await ask(gateway.tunnels(limit + 1, filter));
     return json(c, { tunnels: rows.slice(0, limit), truncated: rows.length > limit });
   });
   app.delete("/api/v1/tunnels/:id", async (c) => {
@@ -202,6 +200,18 @@ function reasonLine(reason: string): string {
     "\n";
 }
 
+/** Which rows are asked for; `fault` is the answer to a query that does not fit. */
+function askedOf(
+  c: AdminContext,
+): { readonly limit: number; readonly filter: string | undefined; readonly fault?: Response } {
+  const filter = c.req.query("filter");
+  const limit = parseLimit(c.req.query("limit"));
+  const bad = (message: string) => ({ limit: 0, filter, fault: fail(c, 400, "bad_request", message) });
+  if (limit === undefined) return bad(`"limit" is a number from 1 to ${MAX_ROWS}`);
+  if ((filter?.length ?? 0) > MAX_FILTER) return bad(`"filter" has at most ${MAX_FILTER} characters`);
+  return { limit, filter };
+}
+
 function parseLimit(text: string | undefined): number | undefined {
   if (text === undefined) return DEFAULT_ROWS;
   const limit = /^\d{1,5}$/.test(text) ? Number(text) : 0;
@@ -210,20 +220,4 @@ function parseLimit(text: string | undefined): number | undefined {
 
 function parseSequence(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-function badLimit(c: AdminContext): Response {
-  return fail(c, 400, "bad_request", `"limit" is a number from 1 to ${MAX_ROWS}`);
-}
-
-async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new NoAnswer(`The supervisor did not answer in ${ms} ms`)), ms);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

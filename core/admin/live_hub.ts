@@ -1,4 +1,5 @@
 import type { LiveReport, LiveSample } from "../data_plane/snapshot.ts";
+import { ANSWER_TIMEOUT_MS, answerWithin } from "./answer_within.ts";
 import { maskField } from "./mask.ts";
 
 /** Listeners at once: each tab of a dashboard that is looked at is one. */
@@ -18,6 +19,8 @@ export interface LiveHubOptions {
   readonly live: (after: number) => Promise<LiveReport>;
   /** @default 1000 */
   readonly intervalMs?: number;
+  /** How long an answer may take before it is asked for again. @default 5000 */
+  readonly answerTimeoutMs?: number;
 }
 
 export interface ListenerOptions {
@@ -46,8 +49,8 @@ export class LiveHub {
   #asking = false;
   #stopped = false;
 
-  constructor({ live, intervalMs = 1000 }: LiveHubOptions) {
-    this.#live = live;
+  constructor({ live, intervalMs = 1000, answerTimeoutMs = ANSWER_TIMEOUT_MS }: LiveHubOptions) {
+    this.#live = (after) => answerWithin(answerTimeoutMs, live(after));
     this.#intervalMs = intervalMs;
   }
 

@@ -1,11 +1,11 @@
 import type { AdminMethods } from "../data_plane/snapshot.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { formatHostPort } from "../net/address.ts";
+import { formatHostPort, isLoopback } from "../net/address.ts";
 import { Access } from "./access.ts";
 import { type AdminApp, adminApp } from "./api.ts";
 import type { AdminSettings, BoundAddress } from "./contract.ts";
-import { HostGuard, isLoopback } from "./host_guard.ts";
+import { HostGuard } from "./host_guard.ts";
 import { LiveHub } from "./live_hub.ts";
 import { Sessions } from "./sessions.ts";
 import { TokenGate } from "./token_gate.ts";

@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { LOG_LEVELS } from "../log.ts";
-import { formatHostPort, type HostPort, parseHostPort } from "../net/address.ts";
+import { formatHostPort, isLoopback, parseHostPort } from "../net/address.ts";
 import { acmeFaults, acmeSchema, toAcme } from "./acme.ts";
 import type { AdminConfig, GatewayConfig, LimitsConfig, ListenerConfig, TlsConfig } from "./config.ts";
 import { declarationsSchema } from "./declarations.ts";
@@ -87,7 +87,7 @@ const adminSchema = z.strictObject({
     }),
   ).default([]),
 }).superRefine((admin, context) => {
-  if (admin.token === undefined && !isLoopback(parseHostPort(admin.address))) {
+  if (admin.token === undefined && !isLoopback(parseHostPort(admin.address).host)) {
     const message = `An admin address that is not loopback (${admin.address}) needs "admin.token"`;
     context.addIssue({ code: "custom", path: ["address"], message });
   }
@@ -114,10 +114,6 @@ function refuseDuplicates(
 /** Both in canonical form. Port 0 gives each its own port. */
 function sameSocket(a: string, b: string): boolean {
   return a === b && parseHostPort(a).port !== 0;
-}
-
-function isLoopback({ host }: HostPort): boolean {
-  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 /** What the rest of the gateway works with, apart from its plugins. @param folder That of the config file. */

@@ -83,6 +83,11 @@ export function isAddress(text: string): boolean {
   return parseAddress(text) !== undefined;
 }
 
+/** Tells whether only this machine reaches what listens on `hostname`. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "::1" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}
+
 /**
  * The one form in which addresses are compared, counted and logged: IPv4 in decimal, also when it came mapped
  * into IPv6; IPv6 as RFC 5952 writes it, without a zone.

@@ -100,14 +100,22 @@ export class Reloading {
 
   async #swapOrUndo(next: Swapped): Promise<void> {
     const { prepared, certificates, log } = this.#state;
-    const [objection] = await this.#use(next);
-    const fault = objection ? objection.reason : await this.#unproven();
+    const fault = await this.#faultOf(next);
     if (fault === undefined) return;
-    for (const { reason, plugin } of await this.#use({ prepared, certificates })) {
+    const undone = [...await this.#use({ prepared, certificates }), ...await this.#tellAdmin()];
+    for (const { reason, plugin } of undone) {
       log.error("reload_undo_failed", { reason: messageOf(reason) });
       plugin?.restart("It did not take its old config back");
     }
     throw fault;
+  }
+
+  /** What speaks against it, once all have it. */
+  async #faultOf(next: Swapped): Promise<unknown> {
+    const [objection] = await this.#use(next);
+    const fault = objection ? objection.reason : await this.#unproven();
+    // The last: another token ends every session, which nobody can undo.
+    return fault ?? (await this.#tellAdmin())[0]?.reason;
   }
 
   /** Why a data plane cannot prove any more that client certificates are required, if one cannot. */
@@ -119,7 +127,7 @@ export class Reloading {
     return proofs.find((proof) => proof.status === "rejected")?.reason;
   }
 
-  /** Tells every part that is up. Resolves when all have answered, to what went wrong. */
+  /** Tells every part that is up, but for the admin side. Resolves when all have answered, to what went wrong. */
   async #use({ prepared, certificates }: Swapped): Promise<Objection[]> {
     const state = this.#state;
     const { acme } = prepared;
@@ -133,13 +141,18 @@ export class Reloading {
         const plugin = state.pluginUnits.get(name)?.worker;
         return objectionOf(plugin?.rpc?.call("reload", config, files), plugin);
       }),
-      objectionOf(this.#admin.rpc?.call("reload", adminToken(prepared.config))),
       objectionOf(
         asksAnew ? state.acme?.worker.rpc?.call("reload", acme.settings) : undefined,
         state.acme?.worker,
       ),
     ];
     return (await Promise.all(told)).flatMap((objection) => objection ?? []);
+  }
+
+  /** As {@link #use}, of the admin side: what it takes a reload for is its token. */
+  async #tellAdmin(): Promise<Objection[]> {
+    const objection = await objectionOf(this.#admin.rpc?.call("reload", adminToken(this.#state.config)));
+    return objection ? [objection] : [];
   }
 
   async #tellPlane(plane: Rpc<PlaneMethods>): Promise<void> {

@@ -26,7 +26,8 @@ export interface DashboardOptions {
 
 /** Pages of a table: ten thousand rows, as many as the API gives out. */
 const MAX_PAGES = 100;
-const MAX_FILTER = 200;
+/** Characters of a filter; each row is searched for it. */
+export const MAX_FILTER = 200;
 
 /** A browser asks for these by an address with the version of what it wants. */
 const ASSET_CACHING = "private, max-age=31536000, immutable";

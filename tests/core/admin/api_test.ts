@@ -125,6 +125,20 @@ Deno.test("DELETE /api/v1/connections/ID closes that one: 204, and 404 when ther
   assert.deepEqual(JSON.parse(body), { error: { code: "not_found", message: "No such connection" } });
 });
 
+for (const rows of ["connections", "tunnels"] as const) {
+  Deno.test(`GET /api/v1/${rows} takes a filter of up to 200 characters`, async () => {
+    const asked: (string | undefined)[] = [];
+    const tell = (_limit: number, filter?: string) => (asked.push(filter), Promise.resolve([]));
+    await using admin = await openAdmin({ [rows]: tell });
+    const ask = (length: number) =>
+      request(admin.address, { path: `/api/v1/${rows}?filter=${"x".repeat(length)}` });
+    assert.equal((await ask(200)).status, 200);
+    const { status, body } = await ask(201);
+    assert.deepEqual([status, JSON.parse(body).error.message], [400, '"filter" has at most 200 characters']);
+    assert.deepEqual(asked, ["x".repeat(200)]);
+  });
+}
+
 Deno.test("GET /api/v1/tunnels asks for one row more than it shows, and refuses a limit that is none", async () => {
   const asked: number[] = [];
   await using admin = await openAdmin({

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { HostGuard, isLoopback } from "../../../core/admin/host_guard.ts";
+import { HostGuard } from "../../../core/admin/host_guard.ts";
+import { isLoopback } from "../../../core/net/address.ts";
 
 function answers(guard: HostGuard, host: string, origin?: string): number {
   const headers = origin === undefined ? { host } : { host, origin };

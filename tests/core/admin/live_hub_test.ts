@@ -114,6 +114,19 @@ Deno.test("a supervisor that fails or is late is asked again, and one listener i
   hub.stop();
 });
 
+Deno.test("a supervisor that does not answer at all is asked again", async () => {
+  let asked = 0;
+  const hub = new LiveHub({
+    intervalMs: 1,
+    answerTimeoutMs: 1,
+    live: () => ++asked === 1 ? new Promise(() => {}) : Promise.resolve(LIVE),
+  });
+  const listener = listen(hub.open(FREELY));
+  await until(() => samplesIn(listener.heard.text) > 0, { what: "a sample" });
+  hub.stop();
+  await listener.done;
+});
+
 Deno.test("a listener that may not listen any more is told nothing more", async () => {
   let permitted = true;
   const hub = new LiveHub({ intervalMs: 1, live: () => Promise.resolve(LIVE) });

@@ -62,3 +62,34 @@ Deno.test({
     assert.deepEqual([await status("first"), await status("second")], [401, 200]);
   },
 });
+
+Deno.test({
+  name: "a refused reload that came with another token ends no session",
+  ignore,
+  async fn() {
+    const declarations = {
+      mine: { module: module.replace("one_way", "troubled"), isolation: "inline", permissions: {} },
+    } as const;
+    const given = (token: string, reload: string): TestGatewayOptions => ({
+      yaml: `admin: { address: "127.0.0.1:0", token: ${token} }
+plugins: { mine: { to: "127.0.0.1:1", reload: ${reload} } }`,
+      declarations,
+    });
+    await using gateway = await TestGateway.start(given("first", "works"));
+    const ask = async (path: string, init: RequestInit) => {
+      const answer = await fetch(gateway.adminUrl + path, { ...init, redirect: "manual" });
+      await answer.body?.cancel();
+      return answer;
+    };
+    const login = { method: "POST", body: new URLSearchParams({ token: "first" }) };
+    const headers = { origin: gateway.adminUrl };
+    const cookie = (await ask("/login", { ...login, headers })).headers.get("set-cookie")?.split(";")[0] ??
+      "";
+    const page = async () => (await ask("/", { headers: { accept: "text/html", cookie } })).status;
+    assert.equal(await page(), 200);
+    await assert.rejects(gateway.reload(given("second", "throws")), { code: "plugin-failed" });
+    assert.equal(await page(), 200);
+    await gateway.reload(given("second", "works"));
+    assert.equal(await page(), 303);
+  },
+});
