@@ -98,12 +98,12 @@ export function adminApp(gateway: AdminMethods, options: AdminAppOptions): Admin
     return ready ? c.text("ready\n") : c.text(reasons.slice(0, MAX_REASONS).map(reasonLine).join(""), 503);
   });
   app.get("/metrics", async (c) => {
-    const [{ planes, plugins }, status] = await ask(Promise.all([gateway.metrics(), gateway.status()]));
+    const [{ planes, plugins }, status] = await ask(Promise.all([gateway.metrics(), gateway.status(0)]));
     const { contentType, body } = renderMetrics({ planes, plugins, own: gate.samples(), status });
     return c.body(body, 200, { "content-type": contentType });
   });
   app.get("/api/v1/status", async (c) => json(c, await ask(gateway.status())));
-  app.get("/api/v1/plugins", async (c) => json(c, { plugins: (await ask(gateway.status())).plugins }));
+  app.get("/api/v1/plugins", async (c) => json(c, { plugins: (await ask(gateway.status(0))).plugins }));
   app.get("/api/v1/routes", async (c) => json(c, { routes: await ask(gateway.routes()) }));
   app.get("/api/v1/connections", async (c) => {
     const { limit, filter, fault } = askedOf(c);

@@ -43,7 +43,7 @@ self.addEventListener("unhandledrejection", (event) => {
 
 function gatewayOver(rpc: Rpc<AdminMethods>): AdminMethods {
   return {
-    status: () => rpc.call("status"),
+    status: (tunnels) => rpc.call("status", tunnels),
     readiness: () => rpc.call("readiness"),
     metrics: () => rpc.call("metrics"),
     connections: (limit, filter) => rpc.call("connections", limit, filter),

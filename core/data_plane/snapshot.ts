@@ -130,7 +130,8 @@ export interface LiveReport {
 /** What the admin worker may ask of the supervisor: this much and nothing else. */
 export interface AdminMethods {
   [method: string]: (...args: never[]) => unknown;
-  status(): Promise<GatewayStatus>;
+  /** @param tunnels How many of the oldest it lists; with 0 no plugin is asked for its tunnels. @default 100 */
+  status(tunnels?: number): Promise<GatewayStatus>;
   /** Whether the gateway takes connections and every plugin is ready; `reasons` has a line for each that is not. */
   readiness(): Promise<{ readonly ready: boolean; readonly reasons: readonly string[] }>;
   metrics(): Promise<

@@ -43,7 +43,7 @@ export class Overview {
   /** What the admin worker may call. */
   methods(): AdminMethods {
     return {
-      status: () => this.#status(),
+      status: (tunnels) => this.#status(tunnels),
       readiness: () => this.#readiness(),
       metrics: () => this.#metrics(),
       connections: (limit, filter) => this.#connections(limit, filter),
@@ -55,10 +55,11 @@ export class Overview {
     };
   }
 
-  async #status(): Promise<GatewayStatus> {
+  async #status(listed: number = TUNNELS_IN_STATUS): Promise<GatewayStatus> {
     const { startedAt, planes, draining, listeners, reloadError, limits } = this.#supervisor;
-    const [reports, tunnels] = await Promise.all([this.#collect(), this.#tunnels(TUNNELS_IN_STATUS)]);
-    const { connections, bytes, rejected, memory } = liveSample(reports, limits.open);
+    const asked = listed === 0 ? undefined : this.#tunnels(listed);
+    const [reports, tunnels] = await Promise.all([this.#collect(), asked]);
+    const { connections, bytes, rejected, memory, tunnels: counted } = liveSample(reports, limits.open);
     return {
       version: VERSION,
       startedAt,
@@ -66,7 +67,7 @@ export class Overview {
       draining,
       listeners,
       connections,
-      tunnels: { active: tunnels.active, oldest: tunnels.rows },
+      tunnels: { active: tunnels?.active ?? counted, oldest: tunnels?.rows ?? [] },
       bytes,
       rejected,
       plugins: this.#pluginRows(reports),

@@ -62,10 +62,10 @@ export function addDashboard(app: AdminApp, gateway: AdminMethods, options: Dash
     return <ConnectionsPage frame={frame} asked={asked} {...pageOf(rows, asked)} />;
   });
   page("/plugins", async (_c, frame) => {
-    return <PluginsPage frame={frame} plugins={(await ask(gateway.status())).plugins} />;
+    return <PluginsPage frame={frame} plugins={(await ask(gateway.status(0))).plugins} />;
   });
   page("/certificates", async (_c, frame) => {
-    return <CertificatesPage frame={frame} certificates={(await ask(gateway.status())).certificates} />;
+    return <CertificatesPage frame={frame} certificates={(await ask(gateway.status(0))).certificates} />;
   });
   page("/events", async (_c, frame) => {
     return <EventsPage frame={frame} events={(await ask(gateway.live(0))).events} />;

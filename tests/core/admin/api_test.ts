@@ -125,6 +125,17 @@ Deno.test("DELETE /api/v1/connections/ID closes that one: 204, and 404 when ther
   assert.deepEqual(JSON.parse(body), { error: { code: "not_found", message: "No such connection" } });
 });
 
+Deno.test("what shows no tunnels asks for none", async () => {
+  const asked: (number | undefined)[] = [];
+  await using admin = await openAdmin({
+    status: (tunnels) => (asked.push(tunnels), Promise.resolve(STATUS)),
+  });
+  for (const path of ["/metrics", "/api/v1/plugins", "/plugins", "/certificates", "/api/v1/status", "/"]) {
+    assert.equal((await request(admin.address, { path, headers: { accept: "text/html" } })).status, 200);
+  }
+  assert.deepEqual(asked, [0, 0, 0, 0, undefined, undefined]);
+});
+
 for (const rows of ["connections", "tunnels"] as const) {
   Deno.test(`GET /api/v1/${rows} takes a filter of up to 200 characters`, async () => {
     const asked: (string | undefined)[] = [];

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { DistributionSample, MetricSample, NumberSample } from "../../../core/plugin/reports.ts";
+import type { PlaneMethods } from "../../../core/data_plane/methods.ts";
 import { mergeSamples } from "../../../core/supervisor/merge_samples.ts";
 import { Overview } from "../../../core/supervisor/overview.ts";
 import { RecentEvents } from "../../../core/supervisor/recent_events.ts";
@@ -64,10 +65,16 @@ for (const { what, given, merged } of CASES) {
 }
 
 /** A gateway of one plugin in a worker of its own, which tells what it likes. */
-function overviewOf(report: unknown): Overview {
+function overviewOf(
+  report: unknown,
+  planes: Partial<Record<keyof PlaneMethods, () => unknown>> = {},
+): Overview {
   const worker = { restarts: 0, rpc: { call: () => Promise.resolve(report) } };
   const supervisor: Partial<Record<keyof Supervisor, unknown>> = {
-    planes: [],
+    planes: [{
+      up: true,
+      rpc: { call: (method: keyof PlaneMethods) => Promise.resolve(planes[method]?.()) },
+    }],
     plugins: [{ name: "odd", isolation: "worker", module: "", permissions: {} }],
     pluginUnits: new Map([["odd", { worker }]]),
     limits: { open: 0 },
@@ -78,6 +85,17 @@ function overviewOf(report: unknown): Overview {
   };
   return new Overview(supervisor as unknown as Supervisor);
 }
+
+Deno.test("a status lists the tunnels that it is asked for; where it lists none, nobody is asked for any", async () => {
+  let asked = 0;
+  const overview = overviewOf({ ...SOUND, metrics: [number(7, { name: "tunnels_active" })] }, {
+    tunnels: () => (asked++, { active: 1, rows: [{ since: 0 }] }),
+  });
+  const { status } = overview.methods();
+  assert.deepEqual((await status(0)).tunnels, { active: 7, oldest: [] });
+  assert.equal(asked, 0);
+  assert.deepEqual((await status()).tunnels, { active: 1, oldest: [{ since: 0 }] });
+});
 
 const SOUND = { status: { ready: true }, routes: [], metrics: [] };
 const UNSHOWN = { ready: false, reason: "Its status cannot be shown" };
