@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { HostGuard } from "../../../core/admin/host_guard.ts";
-import { isLoopback } from "../../../core/net/address.ts";
 
 function answers(guard: HostGuard, host: string, origin?: string): number {
   const headers = origin === undefined ? { host } : { host, origin };
@@ -25,21 +24,3 @@ Deno.test("a configured name is a host that was named, not every name below it",
   assert.equal(answers(guard, "x.admin.example.com"), 421);
   assert.equal(answers(guard, "a.example.org"), 421);
 });
-
-const ADDRESSES: readonly (readonly [string, boolean])[] = [
-  ["127.0.0.1", true],
-  ["127.8.9.10", true],
-  ["::1", true],
-  ["localhost", true],
-  ["0.0.0.0", false],
-  ["::", false],
-  ["10.0.0.1", false],
-  ["127.0.0.1.example.com", false],
-  ["localhost.example.com", false],
-  ["", false],
-];
-for (const [hostname, loopback] of ADDRESSES) {
-  Deno.test(`isLoopback(${JSON.stringify(hostname)}) is ${loopback}`, () => {
-    assert.equal(isLoopback(hostname), loopback);
-  });
-}

@@ -7,6 +7,7 @@ import {
   canonicalAddress,
   formatHostPort,
   isAddress,
+  isLoopback,
   parseAddress,
   parseCidrs,
   parseHostPort,
@@ -208,3 +209,21 @@ for (
 Deno.test("parseCidrs() tells what a range with stray bits should have been", () => {
   assert.throws(() => parseCidrs(["10.0.0.1/8"]), /write "10\.0\.0\.0\/8"/);
 });
+
+const LOOPBACK: readonly (readonly [string, boolean])[] = [
+  ["127.0.0.1", true],
+  ["127.8.9.10", true],
+  ["::1", true],
+  ["localhost", true],
+  ["0.0.0.0", false],
+  ["::", false],
+  ["10.0.0.1", false],
+  ["127.0.0.1.example.com", false],
+  ["localhost.example.com", false],
+  ["", false],
+];
+for (const [hostname, loopback] of LOOPBACK) {
+  Deno.test(`isLoopback(${JSON.stringify(hostname)}) is ${loopback}`, () => {
+    assert.equal(isLoopback(hostname), loopback);
+  });
+}
