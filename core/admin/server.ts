@@ -1,3 +1,4 @@
+import { LogOnce } from "../data_plane/log_once.ts";
 import type { AdminMethods } from "../data_plane/snapshot.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -6,6 +7,7 @@ import { Access } from "./access.ts";
 import { type AdminApp, adminApp } from "./api.ts";
 import type { AdminSettings, BoundAddress } from "./contract.ts";
 import { HostGuard } from "./host_guard.ts";
+import { LastingServer } from "./lasting_server.ts";
 import { LiveHub } from "./live_hub.ts";
 import { Sessions } from "./sessions.ts";
 import { TokenGate } from "./token_gate.ts";
@@ -21,6 +23,8 @@ export interface AdminServer {
    */
   stop(): Promise<void>;
 }
+
+type Handler = Deno.ServeHandler<Deno.NetAddr>;
 
 /** Requests at once. A scrape, a dashboard and a few scripts are a handful; each costs the supervisor some work. */
 const MAX_IN_FLIGHT = 64;
@@ -41,12 +45,18 @@ export function startAdmin(settings: AdminSettings, gateway: AdminMethods, log: 
   const requests = new InFlight();
   const { hostname } = settings;
   let app: AdminApp | undefined = undefined; // needs the port, which is known only when listening
-  const server = listen(settings, log, (request, { remoteAddr, completed }) => {
+  const handle: Handler = (request, { remoteAddr, completed }) => {
     if (app === undefined || !requests.begin(completed)) return busy();
     return app.fetch(request, { source: remoteAddr.hostname });
+  };
+  const faults = new LogOnce();
+  const server = new LastingServer(listen(settings, log, handle), {
+    open: (port) => listen({ hostname, port }, log, handle),
+    ended(reason) {
+      if (faults.may("")) log.warn("accept_failed", { listener: "admin", reason: messageOf(reason) });
+    },
+    refused: reportError, // of a worker that may listen on any free port, but on none by number: another takes its place
   });
-  // It has stopped accepting by itself (no descriptors left): as an error of the worker, the supervisor starts it anew.
-  server.finished.catch(reportError);
   const address = { hostname: server.addr.hostname, port: server.addr.port };
   const access = new Access({ gate, sessions, port: address.port });
   app = adminApp(gateway, { access, live, guard: new HostGuard(settings, address), log });
@@ -70,9 +80,9 @@ export function startAdmin(settings: AdminSettings, gateway: AdminMethods, log: 
 }
 
 function listen(
-  settings: AdminSettings,
+  settings: BoundAddress,
   log: Log,
-  handler: Deno.ServeHandler<Deno.NetAddr>,
+  handler: Handler,
 ): Deno.HttpServer<Deno.NetAddr> {
   const { hostname, port } = settings;
   try {

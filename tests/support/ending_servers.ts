@@ -1,12 +1,17 @@
 /** Servers of `Deno.serve` that end by themselves when a test says so, as they do for want of descriptors. */
 export class EndingServers implements Disposable {
+  /** Why no other is opened. */
+  refuse: Error | undefined;
   readonly #serve = Deno.serve;
   readonly #servers = new Set<Deno.HttpServer>();
   readonly #ended = new WeakSet<Deno.HttpServer>();
 
   /** From now on; dispose it to have the real ones again. */
   constructor() {
-    const serve = (...args: unknown[]) => this.#wrap(Reflect.apply(this.#serve, Deno, args));
+    const serve = (...args: unknown[]) => {
+      if (this.refuse) throw this.refuse;
+      return this.#wrap(Reflect.apply(this.#serve, Deno, args));
+    };
     Deno.serve = serve as typeof Deno.serve;
   }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { BoundAddress } from "../../../core/admin/contract.ts";
 import { startAdmin } from "../../../core/admin/server.ts";
 import { GatewayError } from "../../../core/errors.ts";
-import { SILENT_LOG } from "../../../core/log.ts";
+import { createLog, type LogEvent, SILENT_LOG } from "../../../core/log.ts";
 import { exchange, fakeGateway, HAS_WORKERS, openAdmin, request } from "./harness.ts";
 import { EndingServers } from "../../support/ending_servers.ts";
 import { until } from "../../support/until.ts";
@@ -88,19 +88,37 @@ Deno.test("stop() does not wait for a client that has asked for nothing", async 
   await idle;
 });
 
-Deno.test("a listener that ends by itself is an error of its worker, which is started anew for it", async () => {
-  const errors: string[] = [];
+Deno.test("a listener that stopped accepting is back at its address, says so, and can be stopped", async () => {
+  const events: LogEvent[] = [];
+  const log = createLog("admin", "debug", (event) => events.push(event));
+  using servers = new EndingServers();
+  const admin = startAdmin({ hostname: "127.0.0.1", port: 0 }, fakeGateway(), log);
+  await servers.end();
+  assert.equal(await refused(admin.address), true);
+  await until(async () => !await refused(admin.address), { what: "the listener" });
+  assert.equal((await request(admin.address, { path: "/healthz" })).status, 200);
+  assert.deepEqual(events.map(({ event, fields }) => [event, fields["reason"]]), [
+    ["admin_listening", undefined],
+    ["accept_failed", "Too many open files"],
+  ]);
+  await servers.end(); // it is about to come back, and must not
+  await admin.stop();
+});
+
+Deno.test("a listener that may not be opened again is an error of its worker, which is started anew for it", async () => {
+  const errors: unknown[] = [];
   const hear = (event: ErrorEvent) => {
     event.preventDefault();
-    errors.push(event.message);
+    errors.push(event.error);
   };
   addEventListener("error", hear);
   try {
     using servers = new EndingServers();
     const admin = startAdmin({ hostname: "127.0.0.1", port: 0 }, fakeGateway(), SILENT_LOG);
+    servers.refuse = new Deno.errors.NotCapable("Requires net access");
     await servers.end();
     await until(() => errors.length > 0, { what: "the error" });
-    assert.match(errors.join(), /Too many open files/);
+    assert.match(String(errors), /Requires net access/);
     await admin.stop();
   } finally {
     removeEventListener("error", hear);

@@ -1,9 +1,9 @@
 import { HostGuard } from "../../../../core/admin/host_guard.ts";
+import { LastingServer } from "../../../../core/admin/lasting_server.ts";
 import { formatHostPort, GatewayError, type HostPort, messageOf } from "../../../../core/plugin/mod.ts";
 import type { InspectAt } from "../../agent/worker_methods.ts";
 import { type InspectorApp, inspectorApp, type InspectorParts } from "./app.tsx";
 import { ChangeStreams } from "./change_streams.ts";
-import { LastingServer } from "./lasting_server.ts";
 import { within } from "./within.ts";
 
 type Handler = Deno.ServeHandler<Deno.NetAddr>;
@@ -40,7 +40,9 @@ export function serveInspector(
     return app.fetch(request);
   };
   const { hostname } = at;
-  const server = new LastingServer(listen(at, handle), (port) => listen({ hostname, ports: [port] }, handle));
+  const server = new LastingServer(listen(at, handle), {
+    open: (port) => listen({ hostname, ports: [port] }, handle),
+  });
   const bound = { hostname: server.addr.hostname, port: server.addr.port };
   const streams = new ChangeStreams(parts.log);
   app = inspectorApp({ ...parts, streams, guard: new HostGuard({ hostname }, bound) });
