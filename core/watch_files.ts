@@ -25,9 +25,10 @@ export interface WatchOptions {
 export async function watchFiles(
   paths: readonly string[],
   onChange: () => void | Promise<void>,
-  { signal, settleMs = SETTLE_MS, since = Infinity }: WatchOptions,
+  { signal, settleMs = SETTLE_MS, since }: WatchOptions,
 ): Promise<void> {
-  let known = await lastChange(paths) > since ? undefined : await identify(paths);
+  let known: string | undefined = await identify(paths);
+  if (since !== undefined && await lastChange(paths) > since) known = undefined;
   while (!signal.aborted) {
     const folders = await foldersOf(paths); // each time anew: a link may have been turned to another one
     if (signal.aborted) return;

@@ -105,7 +105,7 @@ Deno.test({
     await readToEnd(stream);
     stream.close();
     const page = await (await fetch(`http://${inspector}/exchanges/1`)).text();
-    assert.match(page, /<title>GET \/shown – Postern inspector<[^]*Response, 200 OK[^]*>ok<\/pre>/);
+    assert.match(page, /<title>GET \/shown – Postern inspector<[^]*Response, 200 OK[^]*>\nok<\/pre>/);
     const [, token = ""] = /name="token" value="([0-9a-f]+)"/.exec(page) ?? [];
     const replay = await fetch(`http://${inspector}/exchanges/1/replay`, {
       method: "POST",
