@@ -4,6 +4,8 @@ import { dirname } from "node:path";
 const SETTLE_MS = 300;
 /** File systems without events (NFS) are looked at this often. */
 const POLL_MS = 60_000;
+/** How far a file system's clock may be behind. */
+const CLOCK_TICK_MS = 10;
 /** After this many times {@link SETTLE_MS} of unrest the files are looked at all the same. */
 const MAX_SETTLE_TIMES = 10;
 
@@ -56,10 +58,15 @@ async function identify(paths: readonly string[]): Promise<string> {
   return JSON.stringify(await Promise.all(identities));
 }
 
-/** When the last of the files was written or replaced, in milliseconds since 1970. */
+/**
+ * When the last of the files was written or replaced, in milliseconds since 1970. A file system's clock stands still for
+ * some milliseconds, and the runtime tells the time of a replacement in whole seconds: one right behind `since` is missed,
+ * if the new file had been written before.
+ */
 async function lastChange(paths: readonly string[]): Promise<number> {
   const infos = await Promise.all(paths.map((path) => Deno.stat(path).catch(() => undefined)));
-  return Math.max(0, ...infos.map((info) => (info?.ctime ?? info?.mtime)?.getTime() ?? 0));
+  const times = infos.flatMap((info) => [info?.mtime, info?.ctime]);
+  return Math.max(0, ...times.map((time) => time?.getTime() ?? 0)) + CLOCK_TICK_MS;
 }
 
 /** The folders of the files, and the folders of what they are links to. */

@@ -56,9 +56,11 @@ export function gatewayCommand(): Command {
 async function run(options: GatewayOptions): Promise<void> {
   const withLog = { ...options, set: [...options.set, ...logSettings(options)] };
   const file = await configFile(options);
-  const since = Date.now();
+  const before = Date.now();
   const prepared = await prepareOptions(withLog, file);
   const development = await prepareDevelopment(prepared.config, file);
+  // A development gateway writes some of its files itself when it starts.
+  const since = development === NO_DEVELOPMENT ? before : undefined;
   const writer = new LogWriter(prepared.config.log.format, Deno.stdout);
   const supervisor = await Supervisor.start(prepared, {
     threads: options.threads,
@@ -81,8 +83,8 @@ async function run(options: GatewayOptions): Promise<void> {
 interface Serving {
   /** The config; absent: there is none. */
   readonly file: string | undefined;
-  /** When the config, and what it names, was about to be read. */
-  readonly since: number;
+  /** When the config, and what it names, was about to be read. @default now */
+  readonly since: number | undefined;
   readonly manager: ServiceManager | undefined;
 }
 
@@ -97,7 +99,9 @@ async function serve(
   const { signal } = stopWatching;
   const onHangUp = () => reloads.reload();
   Deno.addSignalListener("SIGHUP", onHangUp);
-  if (file !== undefined) void watchFiles([file], onHangUp, { signal, since });
+  if (file !== undefined) {
+    void watchFiles([file], onHangUp, { signal, ...(since !== undefined && { since }) });
+  }
   reloads.watchFiles(since);
   try {
     const end = endSignal();
@@ -160,7 +164,7 @@ class Reloads {
   }
 
   /** Watches the files that the config names, and no others any more. @param since When they were about to be read. */
-  watchFiles(since: number): void {
+  watchFiles(since?: number): void {
     const { config, plugins } = this.#supervisor;
     this.#certificates.use(config.tls.certificates.flatMap(({ cert, key }) => [cert, key]), since);
     this.#pluginFiles.use(plugins.flatMap(({ watched }) => watched), since);
@@ -200,12 +204,13 @@ class Watch {
     this.#onChange = onChange;
   }
 
-  use(files: readonly string[], since: number): void {
+  use(files: readonly string[], since: number | undefined): void {
     if (isDeepStrictEqual(files, this.#files)) return; // a new watch could miss what changes just now
     this.stop();
     this.#watching = new AbortController();
     this.#files = files;
-    void watchFiles(files, this.#onChange, { signal: this.#watching.signal, since });
+    const { signal } = this.#watching;
+    void watchFiles(files, this.#onChange, { signal, ...(since !== undefined && { since }) });
   }
 
   stop(): void {

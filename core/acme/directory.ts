@@ -47,12 +47,16 @@ export class AcmeDirectory implements Orderer, Disposable {
   async order(wanted: WantedName, signal: AbortSignal): Promise<Bundle> {
     const client = this.#withAccount();
     try {
-      return await this.#orderWith(await client, wanted, signal);
+      return await this.#orderWith(await orAborted(client, signal), wanted, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof AcmeFault)) throw new AcmeFault("refused", plainText(messageOf(error)));
       if (error.problem !== "accountDoesNotExist") throw error;
-      return await this.#orderWith(await this.#withAnotherAccount(client), wanted, signal);
+      return await this.#orderWith(
+        await orAborted(this.#withAnotherAccount(client), signal),
+        wanted,
+        signal,
+      );
     }
   }
 
@@ -198,4 +202,17 @@ function reasonOf({ status, challenges }: Authorization): string {
 function detailOf(problem: unknown): string | undefined {
   if (typeof problem !== "object" || problem === null || !("detail" in problem)) return undefined;
   return typeof problem.detail === "string" ? problem.detail : undefined;
+}
+
+/** An account is opened for all orders: one that is called off does not wait for it. */
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }

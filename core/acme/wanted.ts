@@ -61,9 +61,15 @@ function whyNot(name: string, challenges: readonly AcmeChallenge[]): string | un
   return undefined;
 }
 
-/** Whether a certificate for one of `patterns` serves `name`. */
+/** Says of names whether a certificate for one of `patterns` serves them. */
+export function servedBy(patterns: readonly string[]): (name: string) => boolean {
+  const table = tableOf(patterns);
+  return (name) => isCovered(name, table);
+}
+
+/** Whether a certificate for one of `patterns` serves `name`. For many names, see {@link servedBy}. */
 export function isServedBy(name: string, patterns: readonly string[]): boolean {
-  return isCovered(name, tableOf(patterns));
+  return servedBy(patterns)(name);
 }
 
 function tableOf(patterns: readonly string[]): NameTable<true> {

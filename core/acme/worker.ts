@@ -20,6 +20,8 @@ interface Running {
 }
 
 let running: Running | undefined;
+/** One after another: the last settings are to be those that hold. */
+let reloading: Promise<void> = Promise.resolve();
 let wanted: readonly WantedName[] = [];
 /** What the supervisor knows of. */
 let told: AcmeState["certificates"] = [];
@@ -33,12 +35,10 @@ const supervisor: Rpc<AcmeQuestions & LogBatchMethods> = openRpc(
       told = state.certificates;
       return state;
     },
-    async reload(settings) {
-      const fresh = await open(settings);
-      close();
-      running = fresh;
-      tell(fresh.keeper.state());
-      fresh.keeper.want(wanted);
+    reload(settings) {
+      const mine = reloading.catch(() => {}).then(() => replace(settings));
+      reloading = mine;
+      return mine;
     },
     want(names) {
       wanted = names;
@@ -53,6 +53,14 @@ const supervisor: Rpc<AcmeQuestions & LogBatchMethods> = openRpc(
 );
 
 let log = openLogBatch("acme", "info", supervisor);
+
+async function replace(settings: AcmeSettings): Promise<void> {
+  const fresh = await open(settings);
+  close();
+  running = fresh;
+  tell(fresh.keeper.state());
+  fresh.keeper.want(wanted);
+}
 
 async function open({ cache: folder, ...settings }: AcmeSettings): Promise<Running> {
   const cache = await AcmeCache.open(folder, settings.directory, log);

@@ -6,7 +6,7 @@ import type {
   WantedName,
 } from "../acme/contract.ts";
 import { HourlyBudget } from "../acme/schedule.ts";
-import { type Choice, chooseNames, isServedBy } from "../acme/wanted.ts";
+import { type Choice, chooseNames, isServedBy, servedBy } from "../acme/wanted.ts";
 import { LogOnce } from "../data_plane/log_once.ts";
 import type { PlaneAcme } from "../data_plane/settings.ts";
 import { canonicalName } from "../names.ts";
@@ -58,6 +58,8 @@ export class AcmeUnit {
   #report = NO_STATE;
   /** Whether data planes listen: before, nobody could answer a directory. */
   #begun = false;
+  /** Whether files, or what is asked for, serve a name: as of the last choice. */
+  #isServed: (name: string) => boolean = () => false;
   /** Called after every change of the report. */
   #onReport = () => {};
   #lookingAgain: ReturnType<typeof setInterval> | undefined;
@@ -93,8 +95,8 @@ export class AcmeUnit {
 
   /** Those that it has, without those that files have certificates for. */
   certificates(): CertificateMaterial[] {
-    const files = this.#fileNames();
-    return this.#report.certificates.filter(({ names }) => !names.every((name) => isServedBy(name, files)));
+    const isInFiles = servedBy(this.#fileNames());
+    return this.#report.certificates.filter(({ names }) => !names.every(isInFiles));
   }
 
   /** How it stands with each name, and how many orders there were. */
@@ -155,6 +157,10 @@ export class AcmeUnit {
     if (protocol === "tls") return this.ended(name); // the service shows a certificate of its own
     const known = this.#tunnels.get(name);
     if (known?.isAdmitted && known.owner === String(owner)) return await (this.#nextTelling ?? this.#telling);
+    if (known === undefined && this.#isServed(name)) { // as with a wildcard, however many tunnels there are: nothing changes
+      this.#tunnels.set(name, { owner: String(owner), isAdmitted: true });
+      return await (this.#nextTelling ?? this.#telling);
+    }
     this.#tunnels.set(name, { owner: String(owner), isAdmitted: known?.isAdmitted ?? false });
     if (this.#choose()) await this.#tellPlanes();
   }
@@ -197,8 +203,12 @@ export class AcmeUnit {
     const files = this.#fileNames();
     const challenges = this.#state.config.tls.acme?.challenges ?? [];
     const ofRoutes = chooseNames({ routes, tunnels: [], files, challenges });
-    const served = [...files, ...ofRoutes.wanted.map(({ name }) => name)];
-    const tunnels = [...this.#tunnels].filter(([name, tunnel]) => this.#admits(name, tunnel, served))
+    const isServed = servedBy([...files, ...namesOf(ofRoutes)]);
+    const valid = new Set(
+      this.#report.names.filter(({ state }) => state === "valid").map(({ name }) => name),
+    );
+    const isFree = (name: string) => valid.has(name) || isServed(name);
+    const tunnels = [...this.#tunnels].filter(([name, tunnel]) => this.#admits(name, tunnel, isFree))
       .map(([name]) => name);
     const choice = chooseNames({ routes, tunnels, files, challenges });
     for (const { name, reason } of choice.left) {
@@ -206,14 +216,15 @@ export class AcmeUnit {
     }
     const isSame = sameNames(choice, this.#choice);
     this.#choice = choice;
+    this.#isServed = servedBy([...files, ...namesOf(choice)]);
     if (!isSame && this.#begun) this.worker.rpc?.notify("want", choice.wanted);
     return !isSame;
   }
 
-  #admits(name: string, tunnel: TunnelName, served: readonly string[]): boolean {
+  /** @param isFree Whether a name needs no certificate that is not there yet. */
+  #admits(name: string, tunnel: TunnelName, isFree: (name: string) => boolean): boolean {
     if (tunnel.isAdmitted) return true;
-    const hasOne = this.#report.names.some((known) => known.name === name && known.state === "valid");
-    if (!hasOne && !isServedBy(name, served) && !this.#budgetOf(tunnel.owner).take(Date.now())) {
+    if (!isFree(name) && !this.#budgetOf(tunnel.owner).take(Date.now())) {
       this.#warn(
         name,
         `Its owner is the reason for ${NAMES_OF_OWNER_PER_HOUR} certificates in an hour already`,
@@ -256,6 +267,10 @@ export class AcmeUnit {
     });
     return this.#nextTelling;
   }
+}
+
+function namesOf({ wanted }: Choice): string[] {
+  return wanted.map(({ name }) => name);
 }
 
 function sameNames(a: Choice, b: Choice): boolean {

@@ -33,8 +33,7 @@ export class PlainLink implements AgentLink, DataStreamHost {
   /** The next answer to a heartbeat, while somebody waits for it. */
   #pong: PromiseWithResolvers<void> | undefined;
   #isOver = false;
-  /** Whether what the agent says is read now. Else, that it is there is taken for granted. */
-  isHeard = false;
+  #isHeard = false;
   bytesRead = 0;
   bytesWritten = 0;
   lastHeardAt: number;
@@ -47,6 +46,12 @@ export class PlainLink implements AgentLink, DataStreamHost {
     this.clock = tools.clock;
     this.lastHeardAt = tools.clock.monotonic();
     this.ended = this.#end.promise;
+  }
+
+  /** Whether what the agent says is read now. Else, that it is there is taken for granted, by who has asked already, too. */
+  set isHeard(isHeard: boolean) {
+    this.#isHeard = isHeard;
+    if (!isHeard) this.heartbeatAcked();
   }
 
   get streams(): number {
@@ -106,7 +111,7 @@ export class PlainLink implements AgentLink, DataStreamHost {
 
   ping(): Promise<void> {
     if (this.#isOver) return Promise.reject(gone());
-    if (!this.isHeard) return Promise.resolve();
+    if (!this.#isHeard) return Promise.resolve();
     this.#pong ??= Promise.withResolvers();
     this.#tools.heartbeat(this.clock.wall());
     return this.#pong.promise;

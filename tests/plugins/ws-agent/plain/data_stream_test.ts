@@ -187,5 +187,8 @@ Deno.test("plain agents: one whose words nobody reads at the moment is there, an
   assert.deepEqual(told, ["heartbeat"]);
   link.heartbeatAcked();
   await asked;
+  const before = link.ping();
+  link.isHeard = false;
+  await before;
   link.close();
 });
