@@ -70,13 +70,14 @@ async function run(options: GatewayOptions): Promise<void> {
   using manager = await ServiceManager.connect(Deno.env.get("NOTIFY_SOCKET"), supervisor.log);
   const givenUp = await giveUpPermissions([...prepared.plugins, ...(prepared.acme ? [prepared.acme] : [])]);
   supervisor.log.debug("permissions_given_up", { kinds: givenUp.join(" ") });
+  const end = endSignal(); // before anybody reads that it runs, and ends it
   const banner = new TextEncoder().encode(
     describeGateway(supervisor, configName(file), development.hints(httpsPortOf(supervisor))),
   );
   // Where the log is for programs, it has the standard output to itself.
   const output = prepared.config.log.format === "json" ? Deno.stderr : Deno.stdout;
   await output.write(banner).catch(() => {}); // that nobody reads it is no reason not to serve
-  const drained = await serve(supervisor, () => prepareAgain(withLog, file), { file, since, manager });
+  const drained = await serve(supervisor, () => prepareAgain(withLog, file), { file, since, manager, end });
   if (!drained) throw new CommandError("", EXIT.interrupted);
 }
 
@@ -86,13 +87,15 @@ interface Serving {
   /** When the config, and what it names, was about to be read. @default now */
   readonly since: number | undefined;
   readonly manager: ServiceManager | undefined;
+  /** The signal to end. */
+  readonly end: Promise<void>;
 }
 
 /** Runs until a signal, and ends in order. Resolves to whether every connection ended by itself. */
 async function serve(
   supervisor: Supervisor,
   prepareAgain: () => Promise<Prepared>,
-  { file, since, manager }: Serving,
+  { file, since, manager, end }: Serving,
 ): Promise<boolean> {
   const reloads = new Reloads(supervisor, prepareAgain, manager);
   const stopWatching = new AbortController();
@@ -104,8 +107,7 @@ async function serve(
   }
   reloads.watchFiles(since);
   try {
-    const end = endSignal();
-    await manager?.tell("ready", "Serving"); // and not before, when a signal would still end the process
+    await manager?.tell("ready", "Serving"); // and not before, when SIGHUP would still end the process
     await end;
     const again = endSignal();
     await manager?.tell("stopping", "Waiting for open connections to finish");
