@@ -198,13 +198,23 @@ export async function runOrThrow(program: string, options: RunOptions = {}): Pro
   return result;
 }
 
+const FIRST_FREE_PORT = 10_000, FREE_PORTS = 20_000;
+
 /**
- * A loopback port that was free a moment ago, for programs that cannot be told port 0. The kernel hands out another
- * one each time, so two callers hardly ever meet.
+ * A port of 127.0.0.1 on which nobody listens. Not one of those that the system gives out by itself (from 32768 on Linux):
+ * a connection of another test could have it by the time that it is needed.
  */
 export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
+  for (let tries = 0; tries < 100; tries++) {
+    const port = FIRST_FREE_PORT + Math.floor(Math.random() * FREE_PORTS);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+  throw new Error("No port is free");
 }
 
 /** A loopback address with a {@link freePort}. */
