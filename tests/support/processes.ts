@@ -199,14 +199,15 @@ export async function runOrThrow(program: string, options: RunOptions = {}): Pro
 }
 
 const FIRST_FREE_PORT = 10_000, FREE_PORTS = 20_000;
+let nextPort = Math.floor(Math.random() * FREE_PORTS);
 
 /**
- * A port of 127.0.0.1 on which nobody listens. Not one of those that the system gives out by itself (from 32768 on Linux):
+ * A port of 127.0.0.1 on which nobody listens, another one at each call. Not one of those that the system gives out by itself (from 32768 on Linux):
  * a connection of another test could have it by the time that it is needed.
  */
 export function freePort(): number {
   for (let tries = 0; tries < 100; tries++) {
-    const port = FIRST_FREE_PORT + Math.floor(Math.random() * FREE_PORTS);
+    const port = FIRST_FREE_PORT + nextPort++ % FREE_PORTS;
     try {
       Deno.listen({ hostname: "127.0.0.1", port }).close();
       return port;
