@@ -1,3 +1,4 @@
+import { delay } from "../core/delay.ts";
 import { join } from "node:path";
 import { closeQuietly, writeAll } from "../core/byte_stream.ts";
 import { messageOf } from "../core/errors.ts";
@@ -124,20 +125,6 @@ export function answerConnections(
       for (const conn of open) closeQuietly(conn);
     },
   };
-}
-
-/** Ends early when the signal is aborted. Never rejects. */
-function delay(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }
 
 /** Those that run on this machine, of this user; what others have left behind is removed. */

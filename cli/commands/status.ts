@@ -1,3 +1,4 @@
+import { delay } from "../../core/delay.ts";
 import { Command } from "commander";
 import { fetchStatus } from "../admin_client.ts";
 import { type AdminOptions, type AdminSection, findAdminTarget } from "../admin_target.ts";
@@ -80,7 +81,7 @@ async function everySecond(look: (signal: AbortSignal) => Promise<void>, seams: 
   try {
     while (!ended.signal.aborted) {
       await look(ended.signal);
-      await pause(intervalMs, ended.signal);
+      await delay(intervalMs, ended.signal);
     }
   } catch (error) {
     if (!ended.signal.aborted) throw error;
@@ -92,17 +93,4 @@ async function everySecond(look: (signal: AbortSignal) => Promise<void>, seams: 
 function onSigint(stop: () => void): () => void {
   Deno.addSignalListener("SIGINT", stop);
   return () => Deno.removeSignalListener("SIGINT", stop);
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-  });
 }

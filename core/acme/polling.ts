@@ -1,3 +1,4 @@
+import { delay } from "../delay.ts";
 import { AcmeFault } from "./fault.ts";
 
 /** Looks, and waits between them that double, in milliseconds: two minutes in all. */
@@ -36,16 +37,7 @@ function isPassing(error: unknown): boolean {
 }
 
 /** @throws The signal's reason. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(end, ms);
-    function end() {
-      signal.removeEventListener("abort", end);
-      clearTimeout(timer);
-      if (signal.aborted) reject(signal.reason);
-      else resolve();
-    }
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
-  });
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, signal);
+  signal.throwIfAborted();
 }

@@ -1,3 +1,4 @@
+import { delay } from "../delay.ts";
 import { lookup } from "node:dns/promises";
 import { GatewayError, messageOf } from "../errors.ts";
 import { type HostPort, isAddress } from "../net/address.ts";
@@ -166,18 +167,4 @@ async function connectAny(
   } finally {
     others.abort();
   }
-}
-
-/** Resolves after `ms`, or at once when aborted. */
-function delay(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }
